@@ -1,0 +1,284 @@
+//! The one wait primitive. Every blocking system call sleeps in [`wait_until`], so that signals, timers and shutdown
+//! interrupt all of them.
+//!
+//! A sleeper registers its [`Waiter`] with the [`WaitQueue`]s of what it waits for, looks whether its condition already holds, and only
+//! then sleeps; a waker changes the state first and calls [`WaitQueue::wake_all`] after. No wake-up can fall between.
+//! Host sockets have no queue of ours: their descriptors are polled by the sleeping thread itself, together with an eventfd that
+//! [`Waiter::wake`] writes to. There is no reactor thread in between.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+
+use crate::errno::Errno;
+
+/// Locks a mutex whose data stays meaningful if a holder panicked.
+pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const RUNNING: u8 = 0;
+const NOTIFIED: u8 = 1;
+const PARKED: u8 = 2;
+const POLLING: u8 = 3;
+
+/// The parking place of one thread: a guest process's, or a host thread's that uses an in-kernel socket.
+#[derive(Debug, Default)]
+pub struct Waiter {
+    /// One of the four states above; `wake` moves it to `NOTIFIED`, the sleeper to the others.
+    state: AtomicU8,
+    gate: Mutex<()>,
+    condvar: Condvar,
+    /// Made at the first sleep that also polls host descriptors.
+    doorbell: OnceLock<OwnedFd>,
+}
+
+impl Waiter {
+    /// A waiter that has not been woken.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    /// Ends the current sleep of this waiter's thread, or its next one if it is awake. Never blocks for long; any thread may call it.
+    pub fn wake(&self) {
+        match self.state.swap(NOTIFIED, Ordering::SeqCst) {
+            PARKED => {
+                drop(lock(&self.gate));
+                self.condvar.notify_one();
+            }
+            POLLING => {
+                if let Some(doorbell) = self.doorbell.get() {
+                    // Only fails when the counter is full, and then the descriptor is readable anyway.
+                    let _ = rustix::io::write(doorbell, &1_u64.to_ne_bytes());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Sleeps until woken, until one of `fds` is ready or until `deadline`. May return early; callers loop.
+    pub fn sleep(&self, deadline: Option<Instant>, fds: &[(BorrowedFd<'_>, PollFlags)]) -> Result<(), Errno> {
+        if fds.is_empty() {
+            self.park(deadline);
+            return Ok(());
+        }
+        let doorbell = self.doorbell()?;
+        if self.state.compare_exchange(RUNNING, POLLING, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            self.state.store(RUNNING, Ordering::SeqCst);
+            return Ok(());
+        }
+        let mut polled: Vec<PollFd<'_>> = Vec::with_capacity(fds.len() + 1);
+        polled.push(PollFd::new(doorbell, PollFlags::IN));
+        polled.extend(fds.iter().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)));
+        let timeout = deadline.map(|at| to_timespec(at.saturating_duration_since(Instant::now())));
+        let outcome = rustix::event::poll(&mut polled, timeout.as_ref());
+        if self.state.swap(RUNNING, Ordering::SeqCst) == NOTIFIED {
+            // The waker wrote, or is about to: drain without blocking; a late write only makes one later poll return early.
+            let _ = rustix::io::read(doorbell, &mut [0_u8; 8]);
+        } else if polled[0].revents().contains(PollFlags::IN) {
+            let _ = rustix::io::read(doorbell, &mut [0_u8; 8]);
+        }
+        match outcome {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn park(&self, deadline: Option<Instant>) {
+        let mut gate = lock(&self.gate);
+        if self.state.compare_exchange(RUNNING, PARKED, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            while self.state.load(Ordering::SeqCst) == PARKED {
+                gate = match deadline {
+                    None => self.condvar.wait(gate).unwrap_or_else(PoisonError::into_inner),
+                    Some(at) => {
+                        let left = at.saturating_duration_since(Instant::now());
+                        if left.is_zero() {
+                            break;
+                        }
+                        self.condvar.wait_timeout(gate, left).unwrap_or_else(PoisonError::into_inner).0
+                    }
+                };
+            }
+        }
+        self.state.store(RUNNING, Ordering::SeqCst);
+    }
+
+    fn doorbell(&self) -> Result<&OwnedFd, Errno> {
+        if self.doorbell.get().is_none() {
+            let fd = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK)?;
+            let _ = self.doorbell.set(fd);
+        }
+        self.doorbell.get().ok_or(Errno::ENFILE)
+    }
+}
+
+fn to_timespec(duration: Duration) -> rustix::event::Timespec {
+    rustix::event::Timespec { tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(duration.subsec_nanos()) }
+}
+
+/// The waiters of one object (a pipe, a socket, a futex bucket, a process's children).
+#[derive(Debug, Default)]
+pub struct WaitQueue {
+    waiters: Mutex<Vec<Arc<Waiter>>>,
+}
+
+impl WaitQueue {
+    /// An empty queue.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { waiters: Mutex::new(Vec::new()) }
+    }
+
+    /// Adds a waiter; once per matching [`Self::remove`].
+    pub fn add(&self, waiter: &Arc<Waiter>) {
+        lock(&self.waiters).push(Arc::clone(waiter));
+    }
+
+    /// Removes one registration of a waiter.
+    pub fn remove(&self, waiter: &Arc<Waiter>) {
+        let mut waiters = lock(&self.waiters);
+        if let Some(at) = waiters.iter().position(|known| Arc::ptr_eq(known, waiter)) {
+            waiters.swap_remove(at);
+        }
+    }
+
+    /// Wakes every waiter; they look at their conditions again.
+    pub fn wake_all(&self) {
+        for waiter in lock(&self.waiters).iter() {
+            waiter.wake();
+        }
+    }
+}
+
+/// Somebody who can sleep: a guest process, or a host thread.
+pub trait Sleeper {
+    /// Its parking place.
+    fn waiter(&self) -> &Arc<Waiter>;
+    /// True when a sleep must end early with `EINTR`: a signal is deliverable, or the process is being killed.
+    fn interrupted(&self) -> bool;
+}
+
+/// A host thread without signals.
+#[derive(Debug)]
+pub struct HostThread {
+    waiter: Arc<Waiter>,
+}
+
+impl Default for HostThread {
+    fn default() -> Self {
+        Self { waiter: Waiter::new() }
+    }
+}
+
+impl Sleeper for HostThread {
+    fn waiter(&self) -> &Arc<Waiter> {
+        &self.waiter
+    }
+
+    fn interrupted(&self) -> bool {
+        false
+    }
+}
+
+/// One thing to be woken by.
+#[derive(Clone, Copy)]
+pub enum WakeSource<'a> {
+    /// An object of this kernel.
+    Queue(&'a WaitQueue),
+    /// A descriptor of the host.
+    Host(BorrowedFd<'a>, PollFlags),
+}
+
+/// Removes the registrations however the sleep ends.
+struct Registered<'a> {
+    waiter: &'a Arc<Waiter>,
+    sources: &'a [WakeSource<'a>],
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        for source in self.sources {
+            if let WakeSource::Queue(queue) = source {
+                queue.remove(self.waiter);
+            }
+        }
+    }
+}
+
+/// Sleeps until `condition` yields a value, registered with all of `sources`.
+///
+/// The condition is evaluated at least once, before any sleep, and after each wake-up. Fails with its error, with `EINTR` when the sleeper is
+/// interrupted (the condition is looked at once more first), with `ETIMEDOUT` at the deadline.
+pub fn wait_until<T>(
+    sleeper: &dyn Sleeper,
+    sources: &[WakeSource<'_>],
+    deadline: Option<Instant>,
+    mut condition: impl FnMut() -> Result<Option<T>, Errno>,
+) -> Result<T, Errno> {
+    if let Some(value) = condition()? {
+        return Ok(value);
+    }
+    let waiter = sleeper.waiter();
+    let mut fds = Vec::new();
+    for source in sources {
+        match source {
+            WakeSource::Queue(queue) => queue.add(waiter),
+            WakeSource::Host(fd, flags) => fds.push((fd.as_fd(), *flags)),
+        }
+    }
+    let _registered = Registered { waiter, sources };
+    loop {
+        if let Some(value) = condition()? {
+            return Ok(value);
+        }
+        if sleeper.interrupted() {
+            return Err(Errno::EINTR);
+        }
+        if deadline.is_some_and(|at| Instant::now() >= at) {
+            return Err(Errno::ETIMEDOUT);
+        }
+        waiter.sleep(deadline, &fds)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+
+    #[test]
+    fn a_wake_before_the_sleep_is_not_lost() {
+        let waiter = Waiter::new();
+        waiter.wake();
+        let before = Instant::now();
+        waiter.sleep(Some(before + Duration::from_secs(5)), &[]).unwrap();
+        assert!(before.elapsed() < Duration::from_secs(1));
+    }
+
+    #[test]
+    fn queue_wakes_a_sleeper_in_another_thread() {
+        let queue = Arc::new(WaitQueue::new());
+        let flag = Arc::new(AtomicBool::new(false));
+        let (queue2, flag2) = (Arc::clone(&queue), Arc::clone(&flag));
+        let sleeper = std::thread::spawn(move || {
+            wait_until(&HostThread::default(), &[WakeSource::Queue(&queue2)], None, || Ok(flag2.load(Ordering::SeqCst).then_some(7)))
+        });
+        std::thread::sleep(Duration::from_millis(20));
+        flag.store(true, Ordering::SeqCst);
+        queue.wake_all();
+        assert_eq!(sleeper.join().unwrap(), Ok(7));
+        assert!(lock(&queue.waiters).is_empty());
+    }
+
+    #[test]
+    fn deadline_ends_a_sleep_that_polls_a_host_descriptor() {
+        let (reader, _writer) = rustix::pipe::pipe().unwrap();
+        let deadline = Instant::now() + Duration::from_millis(20);
+        let source = [WakeSource::Host(reader.as_fd(), PollFlags::IN)];
+        assert_eq!(wait_until(&HostThread::default(), &source, Some(deadline), || Ok(None::<()>)), Err(Errno::ETIMEDOUT));
+    }
+}
