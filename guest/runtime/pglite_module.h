@@ -1,0 +1,71 @@
+/*
+ * The C ABI between the machine (Rust) and a compiled guest module.
+ *
+ * Layout of one guest process, all offsets from the guest's byte 0 (`base`):
+ *
+ *     base - PGL_INSTANCE_SPAN   the module's instance: its globals, as wasm2c declares them
+ *     base - PGL_CONTEXT_SPAN    struct pgl_context
+ *     base                       linear memory, 4 GiB, then 4 GiB of guard
+ *
+ * So the instance pointer alone leads to everything, by constants.
+ */
+#ifndef PGLITE_MODULE_H
+#define PGLITE_MODULE_H
+
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PGL_ABI_VERSION 1u
+#define PGL_INSTANCE_SPAN 0x100000u
+#define PGL_CONTEXT_SPAN 0x10000u
+/* bytes of linear memory a module may touch: 65,535 wasm pages */
+#define PGL_MEMORY_SIZE 4294901760u
+
+/* what pgl_context.syscall returns to leave the guest for good */
+#define PGL_UNWIND INT64_MIN
+
+/* what enter_start and enter_fork_child return */
+enum {
+	PGL_RETURNED = 0, /* the entry function returned: cannot happen with our start code */
+	PGL_EXITED = 1,   /* a system call answered PGL_UNWIND */
+	PGL_TRAPPED = 2   /* PGL_TRAPPED + a wasm_rt_trap_t, or what the machine passed to unwind() */
+};
+
+struct pgl_context {
+	/* set by the machine before entering */
+	int64_t (*syscall)(void *task, uint32_t number, const uint32_t arguments[6]);
+	void *task;
+	/* set while entered: where the native stack of this guest thread begins (it grows down) */
+	char *stack_base;
+	/* innermost wasm try block, for exceptions; NULL outside of any */
+	void *unwind_target;
+	/* the exception in flight: its tag and its one i32 payload */
+	const void *exception_tag;
+	uint32_t exception_size;
+	uint32_t exception[4];
+	jmp_buf exit;
+};
+
+struct pgl_module {
+	uint32_t abi_version;
+	uint32_t instance_size;  /* bytes; at most PGL_INSTANCE_SPAN - PGL_CONTEXT_SPAN */
+	uint32_t context_size;   /* sizeof(struct pgl_context); at most PGL_CONTEXT_SPAN */
+	uint32_t heap_base;      /* end of data and stack: [64 KiB, heap_base) is the image */
+	const char *name;        /* "postgres", ... */
+	const char *fingerprint; /* of the inputs of the build, hex */
+	/* writes globals, table and data segments; memory must be zero and writable. Not thread-safe: once per module. */
+	void (*instantiate)(void *instance);
+	/* copies the globals of one instance to another */
+	void (*fork_instance)(void *child, const void *parent);
+	/* run guest_start / guest_fork_child on the calling thread until it leaves the guest */
+	int (*enter_start)(void *instance, uint32_t argc, uint32_t argv, uint32_t envp);
+	int (*enter_fork_child)(void *instance, uint32_t function, uint32_t argument);
+	/* leaves the guest from a signal handler: only while the thread runs guest code, never over Rust frames */
+	void (*unwind)(struct pgl_context *context, int code);
+};
+
+extern const struct pgl_module pgl_module_postgres;
+extern const struct pgl_module pgl_module_initdb;
+
+#endif

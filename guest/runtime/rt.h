@@ -1,0 +1,38 @@
+/*
+ * What the translated C of a module sees of its runtime: wabt's declarations, with exception state kept in the
+ * process's context instead of thread-local variables. Included before the generated code (-include).
+ */
+#ifndef PGLITE_RT_H
+#define PGLITE_RT_H
+
+#define WASM_RT_USE_MMAP 1
+#define WASM_RT_MEMCHECK_GUARD_PAGES 1
+#define WASM_RT_SKIP_SIGNAL_RECOVERY 1
+#define WASM_RT_NONCONFORMING_UNCHECKED_STACK_EXHAUSTION 1
+/* a dead load need not trap */
+#define WASM_RT_NONCONFORMING_ALLOW_OOB_READ_ELIMINATION 1
+
+#include "wasm-rt.h"
+#include "wasm-rt-exceptions.h"
+#include "pglite_module.h"
+
+/* the generated code always has `instance` at hand */
+#define PGL_BASE(instance) ((uint8_t *)(instance) + PGL_INSTANCE_SPAN)
+#define PGL_CONTEXT(instance) ((struct pgl_context *)((char *)(instance) + PGL_INSTANCE_SPAN - PGL_CONTEXT_SPAN))
+
+#define wasm_rt_get_unwind_target() ((wasm_rt_jmp_buf *)PGL_CONTEXT(instance)->unwind_target)
+#define wasm_rt_set_unwind_target(target) (PGL_CONTEXT(instance)->unwind_target = (target))
+#define wasm_rt_exception_tag() (PGL_CONTEXT(instance)->exception_tag)
+#define wasm_rt_exception_size() (PGL_CONTEXT(instance)->exception_size)
+#define wasm_rt_exception() ((void *)PGL_CONTEXT(instance)->exception)
+#define wasm_rt_load_exception(tag, size, values) pgl_load_exception(PGL_CONTEXT(instance), tag, size, values)
+#define wasm_rt_throw() pgl_throw(PGL_CONTEXT(instance))
+
+void pgl_load_exception(struct pgl_context *context, const void *tag, uint32_t size, const void *values);
+WASM_RT_NO_RETURN void pgl_throw(struct pgl_context *context);
+void pgl_allocate_funcref_table(wasm_rt_funcref_table_t *table, uint32_t elements, uint32_t max_elements);
+/* for the glue of each module */
+int pgl_enter(struct pgl_context *context, void (*run)(void *instance, const uint32_t *arguments), void *instance, const uint32_t *arguments);
+void pgl_unwind(struct pgl_context *context, int code);
+
+#endif
