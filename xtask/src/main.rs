@@ -1,1 +1,66 @@
-fn main() {}
+//! `cargo xtask`: builds the assets, checks the machine, runs the suites. See `cargo xtask --help`.
+
+mod assets;
+mod cache;
+mod demo;
+mod doctor;
+mod fetch;
+mod fingerprint;
+//GUEST mod guest;
+mod pgo;
+mod process;
+mod progress;
+mod suite;
+mod tools;
+mod unpack;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Builds and checks pglite-oxide.
+#[derive(Parser)]
+#[command(name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Fetches sources and tools, builds PostgreSQL to native objects, makes the template cluster
+    Assets(assets::Options),
+    /// Says what is here, what is missing and where it will come from
+    Doctor,
+    /// Everything the README's commands need: the assets and the tools of the tests
+    Setup,
+    /// Sets up what is missing, then runs the quick start: direct API and SQLx
+    Demo,
+    /// Sets up what is missing, then runs every test
+    Test(suite::Options),
+    /// Trains the profile that the optimiser uses and stores it as an input of the build
+    Pgo(pgo::Options),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Assets(options) => assets::run(&options)?,
+        Command::Doctor => return doctor::run(),
+        Command::Setup => suite::setup()?,
+        Command::Demo => demo::run()?,
+        Command::Test(options) => suite::run(&options)?,
+        Command::Pgo(options) => pgo::run(&options)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

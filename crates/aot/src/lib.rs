@@ -1,1 +1,67 @@
-//! Placeholder while the workspace is laid out.
+//! PostgreSQL compiled ahead of time: the native objects, linked into the binary, and their descriptors.
+//!
+//! The objects are built by `cargo xtask assets`; this crate's build script finds them. With `PGLITE_OXIDE_NO_ASSETS` set (or on docs.rs) the
+//! crate compiles without them, and the functions here return `None`.
+//!
+//! No logic is here. The descriptors' C ABI is `guest/runtime/pglite_module.h`, its Rust side [`pglite_oxide_machine::module::Module`].
+
+pub use pglite_oxide_machine::module::Module;
+
+/// The fingerprint of the linked assets; empty in a build without.
+pub const FINGERPRINT: &str = linked::FINGERPRINT;
+
+/// The `postgres` program: postmaster, backends, bootstrap and single-user mode.
+#[must_use]
+pub fn postgres() -> Option<&'static Module> {
+    linked::postgres()
+}
+
+/// The `initdb` program.
+#[cfg(feature = "initdb")]
+#[must_use]
+pub fn initdb() -> Option<&'static Module> {
+    linked::initdb()
+}
+
+#[cfg(not(pglite_oxide_no_assets))]
+mod linked {
+    use super::Module;
+
+    pub(super) const FINGERPRINT: &str = env!("PGLITE_OXIDE_FINGERPRINT");
+
+    // SAFETY: the libraries that the build script links define these names as constant, immutable `struct pgl_module`, which
+    // `Module` mirrors field by field; its ABI version is checked by the machine before any other field is used.
+    unsafe extern "C" {
+        safe static pgl_module_postgres: Module;
+        #[cfg(feature = "initdb")]
+        safe static pgl_module_initdb: Module;
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "the twin without assets has none")]
+    pub(super) fn postgres() -> Option<&'static Module> {
+        Some(&pgl_module_postgres)
+    }
+
+    #[cfg(feature = "initdb")]
+    #[expect(clippy::unnecessary_wraps, reason = "the twin without assets has none")]
+    pub(super) fn initdb() -> Option<&'static Module> {
+        Some(&pgl_module_initdb)
+    }
+}
+
+/// The twin for documentation and lints, where nothing was built.
+#[cfg(pglite_oxide_no_assets)]
+mod linked {
+    use super::Module;
+
+    pub(super) const FINGERPRINT: &str = "";
+
+    pub(super) fn postgres() -> Option<&'static Module> {
+        None
+    }
+
+    #[cfg(feature = "initdb")]
+    pub(super) fn initdb() -> Option<&'static Module> {
+        None
+    }
+}

