@@ -52,18 +52,12 @@ impl HostTools {
                 missing.join(", ")
             );
         }
-        let mut packages: Vec<String> = HOST_PROGRAMS
-            .iter()
-            .filter(|(name, _)| missing.contains(name))
-            .flat_map(|(_, packages)| packages.iter().map(|&package| package.to_owned()))
-            .collect();
-        if missing.contains(&"perl") {
-            packages.extend(perl_libraries(cache)?);
-        }
-        packages.sort();
+        let wanted = HOST_PROGRAMS.iter().filter(|(name, _)| missing.contains(name));
+        let mut packages: Vec<&str> = wanted.flat_map(|(_, packages)| packages.iter().copied()).collect();
+        packages.sort_unstable();
         packages.dedup();
-        let names: Vec<&str> = packages.iter().map(String::as_str).collect();
-        let root = apt_packages(cache, "tools", &names)?;
+        // The names of the packages of Perl's standard library carry its version.
+        let root = apt_packages(cache, "tools", &packages, &["perl-modules-", "libperl5"])?;
         Ok(Self::of_root(&root, &missing))
     }
 
@@ -155,15 +149,6 @@ fn perl_is_whole() -> bool {
         .args(PERL_MODULES.iter().map(|module| format!("-M{module}")))
         .args(["-e", "1"]);
     command.output().is_ok_and(|output| output.status.success())
-}
-
-/// The packages of Perl's standard library: their names carry the version.
-fn perl_libraries(cache: &Cache) -> Result<Vec<String>> {
-    let version = crate::fetch::apt_dependency(cache, "perl", "perl-modules-")?;
-    Ok(vec![
-        format!("perl-modules-{version}"),
-        format!("libperl{version}"),
-    ])
 }
 
 /// Unpacks a wheel into the cache; `only` chooses among its files.

@@ -2,6 +2,7 @@
 //!
 //! Which mirror to ask, and whom to trust, is read from the machine's own apt configuration.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -158,61 +159,32 @@ impl AptRoot {
 }
 
 /// Binary packages of this machine's own release, unpacked side by side into the cache (not installed); the directory that holds `usr`.
-pub fn unpacked(cache: &Cache, name: &str, packages: &[&str]) -> Result<PathBuf> {
+/// Of the packages' own dependencies only those come along whose names begin with one of `follow`.
+pub fn unpacked(cache: &Cache, name: &str, packages: &[&str], follow: &[&str]) -> Result<PathBuf> {
     let mirror = DebianMirror::of_this_machine()?;
-    let inputs = Inputs::new()
-        .value("release", &mirror.codename)
-        .value("arch", std::env::consts::ARCH)
-        .value("packages", packages.join(" "));
+    let inputs = Inputs::new().value("release", &mirror.codename).value("arch", std::env::consts::ARCH);
+    let inputs = inputs.value("packages", packages.join(" ")).value("follow", follow.join(" "));
     let output = cache.step(&format!("debs-{name}"), inputs, false, |place| {
         let scratch = place.dir.join("debs");
         fs::create_dir_all(&scratch)?;
-        let root = mirror.root(
-            &cache.root().join("apt").join("binary"),
-            &format!("deb {} main", mirror.codename),
-        )?;
+        let root = mirror.root(&cache.root().join("apt").join("binary"), &format!("deb {} main", mirror.codename))?;
         place.bar.message(packages.join(" "));
         root.download(packages, &scratch)?;
+        let mut further = BTreeSet::new();
         for deb in fs::read_dir(&scratch)? {
-            process::logged(
-                Command::new("dpkg-deb")
-                    .arg("-x")
-                    .arg(deb?.path())
-                    .arg(place.dir),
-                place.log,
-            )?;
+            let depends = process::output(Command::new("dpkg-deb").arg("-f").arg(deb?.path()).arg("Depends"))?;
+            let names = depends.split([',', '|']).filter_map(|item| item.split_whitespace().next());
+            further.extend(names.filter(|name| follow.iter().any(|prefix| name.starts_with(prefix))).map(str::to_owned));
+        }
+        if !further.is_empty() {
+            root.download(&further.iter().map(String::as_str).collect::<Vec<_>>(), &scratch)?;
+        }
+        for deb in fs::read_dir(&scratch)? {
+            process::logged(Command::new("dpkg-deb").arg("-x").arg(deb?.path()).arg(place.dir), place.log)?;
         }
         remove_tree(&scratch)
     })?;
     Ok(output.dir)
-}
-
-/// The rest of the name of the package that `package` depends on and whose name begins with `prefix`.
-pub fn dependency(cache: &Cache, package: &str, prefix: &str) -> Result<String> {
-    let mirror = DebianMirror::of_this_machine()?;
-    let root = mirror.root(
-        &cache.root().join("apt").join("binary"),
-        &format!("deb {} main", mirror.codename),
-    )?;
-    let mut command = root.apt_get();
-    // The same confinement, another program.
-    let args: Vec<_> = command
-        .get_args()
-        .filter(|arg| *arg != "-q")
-        .map(ToOwned::to_owned)
-        .collect();
-    command = Command::new("apt-cache");
-    let shown = process::output(command.args(args).args(["depends", package]))?;
-    shown
-        .lines()
-        .find_map(|line| {
-            line.trim()
-                .strip_prefix("Depends: ")?
-                .trim_matches(['<', '>'])
-                .strip_prefix(prefix)
-                .map(str::to_owned)
-        })
-        .with_context(|| format!("{package} depends on no {prefix}*"))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-pub use apt::{DebianMirror, dependency as apt_dependency, unpacked as apt_packages};
+pub use apt::{DebianMirror, unpacked as apt_packages};
 pub use pins::{Origin, Pinned};
 
 use crate::cache::{Cache, remove_tree};

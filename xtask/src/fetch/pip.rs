@@ -67,6 +67,7 @@ fn pip(cache: &Cache) -> Result<Command> {
             "python3-distutils",
             "python3-lib2to3",
         ],
+        &[],
     )?;
     let mut command = Command::new(python);
     command
