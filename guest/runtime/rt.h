@@ -30,7 +30,22 @@
 
 void pgl_load_exception(struct pgl_context *context, const void *tag, uint32_t size, const void *values);
 WASM_RT_NO_RETURN void pgl_throw(struct pgl_context *context);
-void pgl_allocate_funcref_table(wasm_rt_funcref_table_t *table, uint32_t elements, uint32_t max_elements);
+
+/* Bulk memory operations, checked against the one size that memory has. */
+static inline void pgl_memory_fill(uint8_t *base, uint64_t to, uint32_t value, uint64_t length)
+{
+	if (UNLIKELY(to + length > PGL_MEMORY_SIZE))
+		wasm_rt_trap(WASM_RT_TRAP_OOB);
+	memset(base + to, (int)value, length);
+}
+
+static inline void pgl_memory_copy(uint8_t *base, uint64_t to, uint64_t from, uint64_t length)
+{
+	if (UNLIKELY(to + length > PGL_MEMORY_SIZE || from + length > PGL_MEMORY_SIZE))
+		wasm_rt_trap(WASM_RT_TRAP_OOB);
+	memmove(base + to, base + from, length);
+}
+
 /* for the glue of each module */
 int pgl_enter(struct pgl_context *context, void (*run)(void *instance, const uint32_t *arguments), void *instance, const uint32_t *arguments);
 void pgl_unwind(struct pgl_context *context, int code);

@@ -79,7 +79,7 @@ bool wasm_rt_is_initialized(void)
 }
 
 /* One table a module and host process: it never changes once filled, so every guest process shares it. */
-void pgl_allocate_funcref_table(wasm_rt_funcref_table_t *table, uint32_t elements, uint32_t max_elements)
+void wasm_rt_allocate_funcref_table(wasm_rt_funcref_table_t *table, uint32_t elements, uint32_t max_elements)
 {
 	table->data = calloc(elements, sizeof *table->data);
 	if (!table->data)
