@@ -1,6 +1,7 @@
 //! What a descriptor can refer to: the [`File`] trait, open file descriptions, and the status they report.
 
 use std::any::Any;
+use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -131,6 +132,11 @@ pub trait File: Send + Sync {
         false
     }
 
+    /// Bytes of a seekable file, cheaper than [`File::stat`].
+    fn size(&self) -> Result<u64, Errno> {
+        self.stat().map(|stat| stat.size)
+    }
+
     /// Reads at a byte offset; 0 at the end.
     fn read_at(&self, _offset: u64, _out: &mut [u8]) -> Result<usize, Errno> {
         Err(Errno::ESPIPE)
@@ -139,6 +145,42 @@ pub trait File: Send + Sync {
     /// Writes at a byte offset, growing the file.
     fn write_at(&self, _offset: u64, _bytes: &[u8]) -> Result<usize, Errno> {
         Err(Errno::ESPIPE)
+    }
+
+    /// [`File::read_at`] into several buffers, one after the other.
+    fn read_vectored_at(&self, mut offset: u64, out: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
+        let mut total = 0;
+        for buffer in out {
+            let n = match self.read_at(offset, buffer) {
+                Err(error) if total == 0 => return Err(error),
+                Err(_) => break,
+                Ok(n) => n,
+            };
+            total += n;
+            offset = offset.saturating_add(n as u64);
+            if n < buffer.len() {
+                break;
+            }
+        }
+        Ok(total)
+    }
+
+    /// [`File::write_at`] from several buffers, one after the other.
+    fn write_vectored_at(&self, mut offset: u64, bytes: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        let mut total = 0;
+        for buffer in bytes {
+            let n = match self.write_at(offset, buffer) {
+                Err(error) if total == 0 => return Err(error),
+                Err(_) => break,
+                Ok(n) => n,
+            };
+            total += n;
+            offset = offset.saturating_add(n as u64);
+            if n < buffer.len() {
+                break;
+            }
+        }
+        Ok(total)
     }
 
     /// Writes at the end as one step; returns the bytes written and the offset after them.
@@ -218,6 +260,8 @@ pub struct OpenFile {
     flags: AtomicU32,
     /// Byte offset of the next read or write of a seekable file; index of the next entry of a directory.
     pub position: Mutex<u64>,
+    /// What `getdents64` goes through: taken when reading begins, so that removing files between two calls skips none.
+    pub listing: Mutex<Option<Arc<Vec<DirEntry>>>>,
     /// The path it was opened by, for `fchdir`, `*at` calls and messages.
     pub path: Option<String>,
 }
@@ -226,7 +270,7 @@ impl OpenFile {
     /// A new description at offset 0.
     #[must_use]
     pub fn new(file: Arc<dyn File>, flags: u32, path: Option<String>) -> Arc<Self> {
-        Arc::new(Self { file, flags: AtomicU32::new(flags), position: Mutex::new(0), path })
+        Arc::new(Self { file, flags: AtomicU32::new(flags), position: Mutex::new(0), listing: Mutex::new(None), path })
     }
 
     /// The `O_*` flags.

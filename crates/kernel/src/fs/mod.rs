@@ -1,9 +1,69 @@
-//! File systems: the trait they implement. Mounts and path resolution: [`vfs`]; back ends beside it.
+//! File systems: the trait they implement. Mounts and path resolution: [`vfs`]; back ends beside it:
+//!
+//! | module | what |
+//! |---|---|
+//! | [`mem`] | in memory, copy-on-write; over files linked into the binary it is the overlay, too |
+//! | [`image`] | read-only files linked into the binary |
+//! | [`host`] | one directory of the host |
+//! | [`shm`] | POSIX shared memory |
+//! | [`dev`] | device files |
+//! | [`storage`] | for tests: what a loss of power leaves |
+//! | [`log`] | not a file system: a file that hands lines to the host |
+
+pub mod dev;
+pub mod host;
+pub mod image;
+pub mod log;
+pub mod mem;
+pub mod shm;
+pub mod storage;
+pub mod vfs;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::errno::Errno;
 use crate::file::{DirEntry, File, FileTime, Stat};
+
+/// The user all guest files belong to, whoever owns them on the host.
+pub const GUEST_UID: u32 = 1000;
+/// The group all guest files belong to.
+pub const GUEST_GID: u32 = 1000;
+/// Longest name in a directory, in bytes.
+pub const NAME_MAX: usize = 255;
+
+/// A number for the `device` of a new file system's files.
+fn next_device() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0x101);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// The time for file stamps: the host's coarse clock (some milliseconds), as Linux uses for its own.
+fn now() -> FileTime {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let clock = rustix::time::ClockId::RealtimeCoarse;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let clock = rustix::time::ClockId::Realtime;
+    let time = rustix::time::clock_gettime(clock);
+    FileTime { seconds: time.tv_sec, nanoseconds: u32::try_from(time.tv_nsec).unwrap_or(0) }
+}
+
+/// Space on a file system, for `statfs(2)`.
+#[derive(Clone, Copy, Debug)]
+pub struct FsUsage {
+    /// Linux's number for the file system type (`f_type`).
+    pub magic: u32,
+    /// Bytes in a block.
+    pub block_size: u32,
+    /// Blocks in all.
+    pub blocks: u64,
+    /// Blocks free.
+    pub free: u64,
+    /// Files possible.
+    pub files: u64,
+    /// Files still possible.
+    pub files_free: u64,
+}
 
 /// Why a file system did not do something itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,14 +130,22 @@ pub trait FileSystem: Send + Sync {
     fn link(&self, from: &str, to: &str) -> FsResult<()>;
     /// A symbolic link at `path` that says `target`.
     fn symlink(&self, target: &str, path: &str) -> FsResult<()>;
+    /// A node that stands for a listening `AF_UNIX` socket; `EPERM` where there can be none.
+    fn make_socket(&self, _path: &str, _mode: u32) -> FsResult<()> {
+        Err(Errno::EPERM.into())
+    }
     /// What the symbolic link at `path` says; `EINVAL` if it is none.
     fn read_link(&self, path: &str) -> FsResult<String>;
     /// The names in a directory.
     fn read_dir(&self, path: &str) -> FsResult<Vec<DirEntry>>;
-    /// Changes permission bits.
+    /// Changes permission bits; a final symbolic link gives [`FsError::Symlink`].
     fn set_mode(&self, path: &str, mode: u32) -> FsResult<()>;
-    /// Changes times.
+    /// Changes times (`None`: leaves one); a final symbolic link gives [`FsError::Symlink`].
     fn set_times(&self, path: &str, accessed: Option<FileTime>, modified: Option<FileTime>) -> FsResult<()>;
+    /// Space in use.
+    fn usage(&self) -> FsResult<FsUsage> {
+        Ok(FsUsage { magic: 0x6272_6f78, block_size: 4096, blocks: 0, free: 0, files: 0, files_free: 0 })
+    }
     /// Makes everything durable (`sync`, `syncfs`).
     fn sync(&self) -> FsResult<()> {
         Ok(())
