@@ -39,6 +39,13 @@ enum Command {
     Demo,
     /// Sets up what is missing, then runs every test
     Test(suite::Options),
+    /// Lays a directory out as a tree image
+    Image {
+        /// The directory
+        dir: std::path::PathBuf,
+        /// The image to write
+        file: std::path::PathBuf,
+    },
     /// Trains the profile that the optimiser uses and stores it as an input of the build
     Pgo(pgo::Options),
 }
@@ -60,6 +67,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Setup => suite::setup()?,
         Command::Demo => demo::run()?,
         Command::Test(options) => suite::run(&options)?,
+        Command::Image { dir, file } => std::fs::write(file, assets::image(&dir)?)?,
         Command::Pgo(options) => pgo::run(&options)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -52,8 +52,12 @@ impl HostTools {
                 missing.join(", ")
             );
         }
-        let wanted = HOST_PROGRAMS.iter().filter(|(name, _)| missing.contains(name));
-        let mut packages: Vec<&str> = wanted.flat_map(|(_, packages)| packages.iter().copied()).collect();
+        let wanted = HOST_PROGRAMS
+            .iter()
+            .filter(|(name, _)| missing.contains(name));
+        let mut packages: Vec<&str> = wanted
+            .flat_map(|(_, packages)| packages.iter().copied())
+            .collect();
         packages.sort_unstable();
         packages.dedup();
         // The names of the packages of Perl's standard library carry its version.

@@ -14,7 +14,8 @@ use crate::cache::Cache;
 use crate::process;
 use crate::progress::Progress;
 
-pub use pipeline::{Builder, Objects};
+pub use pipeline::Builder;
+pub use share::image;
 
 /// What to build.
 #[derive(Args, Default)]

@@ -162,25 +162,52 @@ impl AptRoot {
 /// Of the packages' own dependencies only those come along whose names begin with one of `follow`.
 pub fn unpacked(cache: &Cache, name: &str, packages: &[&str], follow: &[&str]) -> Result<PathBuf> {
     let mirror = DebianMirror::of_this_machine()?;
-    let inputs = Inputs::new().value("release", &mirror.codename).value("arch", std::env::consts::ARCH);
-    let inputs = inputs.value("packages", packages.join(" ")).value("follow", follow.join(" "));
+    let inputs = Inputs::new()
+        .value("release", &mirror.codename)
+        .value("arch", std::env::consts::ARCH);
+    let inputs = inputs
+        .value("packages", packages.join(" "))
+        .value("follow", follow.join(" "));
     let output = cache.step(&format!("debs-{name}"), inputs, false, |place| {
         let scratch = place.dir.join("debs");
         fs::create_dir_all(&scratch)?;
-        let root = mirror.root(&cache.root().join("apt").join("binary"), &format!("deb {} main", mirror.codename))?;
+        let root = mirror.root(
+            &cache.root().join("apt").join("binary"),
+            &format!("deb {} main", mirror.codename),
+        )?;
         place.bar.message(packages.join(" "));
         root.download(packages, &scratch)?;
         let mut further = BTreeSet::new();
         for deb in fs::read_dir(&scratch)? {
-            let depends = process::output(Command::new("dpkg-deb").arg("-f").arg(deb?.path()).arg("Depends"))?;
-            let names = depends.split([',', '|']).filter_map(|item| item.split_whitespace().next());
-            further.extend(names.filter(|name| follow.iter().any(|prefix| name.starts_with(prefix))).map(str::to_owned));
+            let depends = process::output(
+                Command::new("dpkg-deb")
+                    .arg("-f")
+                    .arg(deb?.path())
+                    .arg("Depends"),
+            )?;
+            let names = depends
+                .split([',', '|'])
+                .filter_map(|item| item.split_whitespace().next());
+            further.extend(
+                names
+                    .filter(|name| follow.iter().any(|prefix| name.starts_with(prefix)))
+                    .map(str::to_owned),
+            );
         }
         if !further.is_empty() {
-            root.download(&further.iter().map(String::as_str).collect::<Vec<_>>(), &scratch)?;
+            root.download(
+                &further.iter().map(String::as_str).collect::<Vec<_>>(),
+                &scratch,
+            )?;
         }
         for deb in fs::read_dir(&scratch)? {
-            process::logged(Command::new("dpkg-deb").arg("-x").arg(deb?.path()).arg(place.dir), place.log)?;
+            process::logged(
+                Command::new("dpkg-deb")
+                    .arg("-x")
+                    .arg(deb?.path())
+                    .arg(place.dir),
+                place.log,
+            )?;
         }
         remove_tree(&scratch)
     })?;
