@@ -30,8 +30,10 @@ fn link() -> Result<(), Box<dyn Error>> {
     if std::env::var_os("CARGO_FEATURE_INITDB").is_some() {
         modules.push("initdb");
     }
-    // What all modules share comes last: they refer to it.
-    modules.push("runtime");
+    // The run-time of instrumented modules (`cargo xtask pgo`).
+    if assets.manifest.libraries.contains_key("profiler") {
+        modules.push("profiler");
+    }
     for module in modules {
         let path = assets.library(module)?;
         let name = path

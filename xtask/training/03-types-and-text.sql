@@ -1,0 +1,28 @@
+-- Types and functions: text, regular expressions, search, JSON, numeric, dates, arrays, ranges, bytes.
+SELECT count(*) FROM customers WHERE name LIKE 'A%1%' OR name ILIKE '%bcd%' OR email ~ '^user[0-9]*7@' OR name SIMILAR TO '%(ab|cd)e%';
+SELECT count(*) FROM customers WHERE lower(name) LIKE 'ab%';
+SELECT sum(length(regexp_replace(name, '[aeiou](\d+)', '<\1>', 'g'))), max(split_part(email, '@', 1)), max(translate(upper(name), 'ABC', 'xyz')), max(lpad(id::text, 12, '0') || reverse(name)) FROM customers;
+SELECT (regexp_matches(email, '(\w+)(\d)@(\w+)\.(\w+)'))[2], count(*) FROM customers GROUP BY 1 ORDER BY 1;
+SELECT format('%s-%I-%L-%5s', id, name, city, tags[1]), concat_ws('/', id, name, NULL, city), substr(name, 3, 7), position('a' IN name), strpos(email, '@') FROM customers WHERE id < 4000;
+SELECT title, ts_rank(words, q), ts_headline('english', title, q) FROM products, to_tsquery('english', 'run & (story | table)') q WHERE words @@ q ORDER BY 2 DESC, 1 LIMIT 50;
+SELECT count(*) FROM products WHERE words @@ plainto_tsquery('english', 'jumping box') OR words @@ websearch_to_tsquery('english', '"lazy leaf" -green');
+SELECT count(to_tsvector('simple', md5(i::text) || ' ' || i)) FROM generate_series(1, 3000) i;
+SELECT count(*) FROM customers WHERE profile @> '{"on": true}' AND profile -> 'deep' ->> 2 LIKE 'x1%' AND (profile ->> 'n')::int % 3 = 0;
+SELECT jsonb_object_agg(id, profile #> '{deep,1}') FROM customers WHERE id < 2000;
+SELECT sum((e ->> 'v')::int) FROM (SELECT jsonb_array_elements(jsonb_agg(jsonb_build_object('v', id, 'w', name))) e FROM customers WHERE id < 5000) x;
+SELECT count(*) FROM customers WHERE jsonb_path_exists(profile, '$.deep[*] ? (@ > 15000)');
+SELECT jsonb_set(profile, '{deep,0}', to_jsonb(name)) || '{"k": [1, 2, {"a": null}]}', profile - 'n', jsonb_pretty(profile) FROM customers WHERE id < 3000;
+SELECT json_agg(row_to_json(o)) FROM (SELECT * FROM orders WHERE id < 1500) o;
+SELECT count(('{"a": [1, 2.5e3, "text with \u00e9", {"b": {"c": ' || i || '}}], "d": true}')::json), count(('{"a": [1, 2.5, "t"], "b": ' || i || '}')::jsonb) FROM generate_series(1, 5000) i;
+SELECT sum(score * 1.0375 / 7), round(exp(avg(score) / 500), 6), max(sqrt(score)), max(power(score, 1.3)), sum(trunc(score)), max(log(score + 1)), sum(mod(id, 17)), sum(div(score, 3)) FROM customers;
+SELECT sum(sin(value) * cos(value) + atan2(value, 3) + sqrt(abs(value)) + ln(abs(value) + 1)), max(width_bucket(value, -1000, 1000, 50)), sum(floor(value)::bigint), corr(value, id), regr_slope(value, id) FROM events;
+SELECT max(to_char(placed, 'YYYY-MM-DD HH24:MI:SS.US TZ Day Month')), max(to_char(total, 'FM999G999D00')), min(age(placed)), max(placed AT TIME ZONE 'America/New_York'), max(placed + interval '1 month 3 days'), sum(extract(epoch FROM placed)) FROM orders WHERE id < 8000;
+SELECT to_timestamp('2024-0' || 1 + i % 9 || '-1' || i % 9 || ' 12:3' || i % 10, 'YYYY-MM-DD HH24:MI'), make_interval(days => i), justify_interval(i * interval '1 hour'), date '2024-02-29' + i, (date '2020-01-01' + i)::text::timestamptz FROM generate_series(1, 3000) i;
+SELECT tags, array_agg(id ORDER BY id DESC), array_length(array_agg(name), 1), cardinality(array_cat(tags, tags)) FROM customers WHERE tags && ARRAY['t1', 't5'] GROUP BY tags ORDER BY 1 LIMIT 50;
+SELECT count(*) FROM customers WHERE tags @> ARRAY['t3'] OR 't7' = ANY (tags) OR array_to_string(tags, ',') LIKE '%t2%';
+SELECT sum(upper(r) - lower(r)), count(*) FILTER (WHERE r && int4range(50, 70)), count(*) FILTER (WHERE r @> 60) FROM (SELECT int4range(i % 100, i % 100 + 10) r FROM generate_series(1, 5000) i) x;
+SELECT encode(sha256(convert_to(name, 'UTF8')), 'hex'), decode(md5(name), 'hex'), encode(name::bytea, 'base64'), crc32(name::bytea), hashtext(name), get_byte(name::bytea, 2) FROM customers WHERE id < 3000;
+SELECT gen_random_uuid(), uuidv7(), ('10.0.' || i % 250 || '.7/24')::inet, ('192.168.' || i % 250 || '.0/24')::cidr >>= inet '192.168.7.7', ('(' || i || ',' || i + 1 || ')')::point <-> point '(0,0)', (i::bit(16) & B'0000111100001111')::text FROM generate_series(1, 3000) i;
+SELECT CASE WHEN i % 15 = 0 THEN 'fizzbuzz' WHEN i % 5 = 0 THEN 'buzz' WHEN i % 3 = 0 THEN 'fizz' ELSE i::text END, coalesce(nullif(i % 4, 0), -1), greatest(i, 7, -i), i IS DISTINCT FROM 3, (i, 'x') < (5, 'y') FROM generate_series(1, 5000) i;
+SELECT count(DISTINCT convert_from(convert_to('Grüße ' || i, 'LATIN1'), 'LATIN1')), max(normalize('é' || i, NFD)), max(upper('straße' || i)), max(initcap('ñandú ' || i)) FROM generate_series(1, 2000) i;
+SELECT xs, count(*) FROM (SELECT string_to_table(repeat('a,b,c,', 20), ',') xs FROM generate_series(1, 200)) x GROUP BY xs;
