@@ -63,7 +63,9 @@ impl DevFs {
     /// One more `/dev`.
     #[must_use]
     pub fn new() -> Self {
-        Self { device: next_device() }
+        Self {
+            device: next_device(),
+        }
     }
 
     fn status(&self, inode: u64, kind: FileKind, mode: u32) -> Stat {
@@ -75,8 +77,13 @@ impl DevFs {
         if path.is_empty() {
             return Ok(None);
         }
-        let (name, rest) = path.split_once('/').map_or((path, None), |(name, rest)| (name, Some(rest)));
-        let row = (2_u64..).zip(DEVICES).find(|(_, (known, _))| *known == name).ok_or(Errno::ENOENT)?;
+        let (name, rest) = path
+            .split_once('/')
+            .map_or((path, None), |(name, rest)| (name, Some(rest)));
+        let row = (2_u64..)
+            .zip(DEVICES)
+            .find(|(_, (known, _))| *known == name)
+            .ok_or(Errno::ENOENT)?;
         if rest.is_some() {
             return Err(Errno::ENOTDIR.into());
         }
@@ -100,7 +107,20 @@ impl DevFs {
 
 fn status(device: u64, inode: u64, kind: FileKind, mode: u32) -> Stat {
     let time = now();
-    Stat { device, inode, kind, mode, links: 1, uid: GUEST_UID, gid: GUEST_GID, size: 0, blocks: 0, accessed: time, modified: time, changed: time }
+    Stat {
+        device,
+        inode,
+        kind,
+        mode,
+        links: 1,
+        uid: GUEST_UID,
+        gid: GUEST_GID,
+        size: 0,
+        blocks: 0,
+        accessed: time,
+        modified: time,
+        changed: time,
+    }
 }
 
 impl FileSystem for DevFs {
@@ -114,10 +134,16 @@ impl FileSystem for DevFs {
         }
         match found {
             None if how.write || how.create => Err(Errno::EISDIR.into()),
-            None => Ok(Arc::new(Directory { device: self.device })),
+            None => Ok(Arc::new(Directory {
+                device: self.device,
+            })),
             Some(_) if how.directory => Err(Errno::ENOTDIR.into()),
             Some((_, Device::Tty)) => Err(Errno::ENXIO.into()),
-            Some((inode, device)) => Ok(Arc::new(OpenDevice { device, number: self.device, inode })),
+            Some((inode, device)) => Ok(Arc::new(OpenDevice {
+                device,
+                number: self.device,
+                inode,
+            })),
         }
     }
 
@@ -168,13 +194,25 @@ impl FileSystem for DevFs {
         Self::refuse(path)
     }
 
-    fn set_times(&self, path: &str, _accessed: Option<FileTime>, _modified: Option<FileTime>) -> FsResult<()> {
+    fn set_times(
+        &self,
+        path: &str,
+        _accessed: Option<FileTime>,
+        _modified: Option<FileTime>,
+    ) -> FsResult<()> {
         Self::refuse(path)
     }
 }
 
 fn list() -> Vec<DirEntry> {
-    (2_u64..).zip(DEVICES).map(|(inode, (name, _))| DirEntry { name: name.to_owned(), inode, kind: FileKind::CharDevice }).collect()
+    (2_u64..)
+        .zip(DEVICES)
+        .map(|(inode, (name, _))| DirEntry {
+            name: name.to_owned(),
+            inode,
+            kind: FileKind::CharDevice,
+        })
+        .collect()
 }
 
 struct Directory {
@@ -225,7 +263,11 @@ impl File for OpenDevice {
     }
 
     fn write_at(&self, _offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
-        if self.device == Device::Full { Err(Errno::ENOSPC) } else { Ok(bytes.len()) }
+        if self.device == Device::Full {
+            Err(Errno::ENOSPC)
+        } else {
+            Ok(bytes.len())
+        }
     }
 
     fn append(&self, bytes: &[u8]) -> Result<(usize, u64), Errno> {
@@ -248,8 +290,15 @@ mod tests {
     #[test]
     fn devices_do_what_their_names_say() {
         let dev = DevFs::new();
-        let how = OpenHow { read: true, write: true, ..OpenHow::default() };
-        let open = |name| dev.open(name, &how).unwrap_or_else(|error| panic!("{name}: {error:?}"));
+        let how = OpenHow {
+            read: true,
+            write: true,
+            ..OpenHow::default()
+        };
+        let open = |name| {
+            dev.open(name, &how)
+                .unwrap_or_else(|error| panic!("{name}: {error:?}"))
+        };
         let mut out = [1; 64];
         assert_eq!(open("null").read_at(0, &mut out), Ok(0));
         assert_eq!(open("null").write_at(0, &out), Ok(64));
@@ -258,7 +307,13 @@ mod tests {
         assert_eq!(open("urandom").read_at(0, &mut out), Ok(64));
         assert_ne!(out, [0; 64]);
         assert_eq!(open("full").write_at(0, &out), Err(Errno::ENOSPC));
-        assert!(matches!(dev.open("tty", &how), Err(FsError::Errno(Errno::ENXIO))));
-        assert!(matches!(dev.open("null/x", &how), Err(FsError::Errno(Errno::ENOTDIR))));
+        assert!(matches!(
+            dev.open("tty", &how),
+            Err(FsError::Errno(Errno::ENXIO))
+        ));
+        assert!(matches!(
+            dev.open("null/x", &how),
+            Err(FsError::Errno(Errno::ENOTDIR))
+        ));
     }
 }

@@ -90,7 +90,12 @@ impl FileSystem for ImageFs {
         self.0.set_mode(path, mode)
     }
 
-    fn set_times(&self, path: &str, accessed: Option<FileTime>, modified: Option<FileTime>) -> FsResult<()> {
+    fn set_times(
+        &self,
+        path: &str,
+        accessed: Option<FileTime>,
+        modified: Option<FileTime>,
+    ) -> FsResult<()> {
         self.0.set_times(path, accessed, modified)
     }
 
@@ -110,8 +115,21 @@ mod tests {
 
     #[test]
     fn reads_and_refuses_changes() {
-        let image = ImageFs::new([ImageFile { path: "share/timezone/UTC", mode: 0o644, contents: b"TZif" }]).unwrap();
-        let file = image.open("share/timezone/UTC", &OpenHow { read: true, ..OpenHow::default() }).unwrap_or_else(|_| panic!("no file"));
+        let image = ImageFs::new([ImageFile {
+            path: "share/timezone/UTC",
+            mode: 0o644,
+            contents: b"TZif",
+        }])
+        .unwrap();
+        let file = image
+            .open(
+                "share/timezone/UTC",
+                &OpenHow {
+                    read: true,
+                    ..OpenHow::default()
+                },
+            )
+            .unwrap_or_else(|_| panic!("no file"));
         let mut out = [0; 8];
         assert_eq!(file.read_at(1, &mut out), Ok(3));
         assert_eq!(&out[..3], b"Zif");
@@ -119,8 +137,17 @@ mod tests {
         let erofs = Err(FsError::Errno(Errno::EROFS));
         assert_eq!(image.unlink("share/timezone/UTC"), erofs);
         assert_eq!(image.mkdir("share/new", 0o700), erofs);
-        assert_eq!(image.mkdir("share", 0o700), Err(FsError::Errno(Errno::EEXIST)));
-        let write = OpenHow { write: true, ..OpenHow::default() };
-        assert!(matches!(image.open("share/timezone/UTC", &write), Err(FsError::Errno(Errno::EROFS | Errno::EACCES))));
+        assert_eq!(
+            image.mkdir("share", 0o700),
+            Err(FsError::Errno(Errno::EEXIST))
+        );
+        let write = OpenHow {
+            write: true,
+            ..OpenHow::default()
+        };
+        assert!(matches!(
+            image.open("share/timezone/UTC", &write),
+            Err(FsError::Errno(Errno::EROFS | Errno::EACCES))
+        ));
     }
 }

@@ -24,7 +24,11 @@ impl LineSink {
     /// A sink for `line`, which is called on the writing guest's thread and must not block for long, nor write to this sink.
     #[must_use]
     pub fn new(line: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self { pending: Mutex::new(Vec::new()), line: Box::new(line), device: next_device() }
+        Self {
+            pending: Mutex::new(Vec::new()),
+            line: Box::new(line),
+            device: next_device(),
+        }
     }
 
     fn emit(&self, bytes: &[u8]) {

@@ -15,6 +15,8 @@ pub mod host;
 pub mod image;
 pub mod log;
 pub mod mem;
+#[cfg(test)]
+mod model_tests;
 pub mod shm;
 pub mod storage;
 pub mod vfs;
@@ -39,13 +41,16 @@ fn next_device() -> u64 {
 }
 
 /// The time for file stamps: the host's coarse clock (some milliseconds), as Linux uses for its own.
-fn now() -> FileTime {
+pub(crate) fn now() -> FileTime {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let clock = rustix::time::ClockId::RealtimeCoarse;
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     let clock = rustix::time::ClockId::Realtime;
     let time = rustix::time::clock_gettime(clock);
-    FileTime { seconds: time.tv_sec, nanoseconds: u32::try_from(time.tv_nsec).unwrap_or(0) }
+    FileTime {
+        seconds: time.tv_sec,
+        nanoseconds: u32::try_from(time.tv_nsec).unwrap_or(0),
+    }
 }
 
 /// Space on a file system, for `statfs(2)`.
@@ -141,10 +146,22 @@ pub trait FileSystem: Send + Sync {
     /// Changes permission bits; a final symbolic link gives [`FsError::Symlink`].
     fn set_mode(&self, path: &str, mode: u32) -> FsResult<()>;
     /// Changes times (`None`: leaves one); a final symbolic link gives [`FsError::Symlink`].
-    fn set_times(&self, path: &str, accessed: Option<FileTime>, modified: Option<FileTime>) -> FsResult<()>;
+    fn set_times(
+        &self,
+        path: &str,
+        accessed: Option<FileTime>,
+        modified: Option<FileTime>,
+    ) -> FsResult<()>;
     /// Space in use.
     fn usage(&self) -> FsResult<FsUsage> {
-        Ok(FsUsage { magic: 0x6272_6f78, block_size: 4096, blocks: 0, free: 0, files: 0, files_free: 0 })
+        Ok(FsUsage {
+            magic: 0x6272_6f78,
+            block_size: 4096,
+            blocks: 0,
+            free: 0,
+            files: 0,
+            files_free: 0,
+        })
     }
     /// Makes everything durable (`sync`, `syncfs`).
     fn sync(&self) -> FsResult<()> {

@@ -45,29 +45,81 @@ impl ShmFs {
     /// An empty one that makes its segments with `machine`.
     #[must_use]
     pub fn new(machine: Arc<dyn Machine>) -> Self {
-        Self { machine, device: next_device(), names: Mutex::new(Names { objects: BTreeMap::new(), last_inode: 1 }) }
+        Self {
+            machine,
+            device: next_device(),
+            names: Mutex::new(Names {
+                objects: BTreeMap::new(),
+                last_inode: 1,
+            }),
+        }
     }
 
     fn find(&self, path: &str) -> Result<Arc<Object>, Errno> {
-        let (name, rest) = path.split_once('/').map_or((path, ""), |(name, rest)| (name, rest));
-        let object = lock(&self.names).objects.get(name).cloned().ok_or(Errno::ENOENT)?;
-        if rest.is_empty() { Ok(object) } else { Err(Errno::ENOTDIR) }
+        let (name, rest) = path
+            .split_once('/')
+            .map_or((path, ""), |(name, rest)| (name, rest));
+        let object = lock(&self.names)
+            .objects
+            .get(name)
+            .cloned()
+            .ok_or(Errno::ENOENT)?;
+        if rest.is_empty() {
+            Ok(object)
+        } else {
+            Err(Errno::ENOTDIR)
+        }
     }
 
     fn root(&self) -> Stat {
-        status(self.device, 1, FileKind::Directory, Status { mode: 0o1777, links: 2, modified: now() }, 0)
+        status(
+            self.device,
+            1,
+            FileKind::Directory,
+            Status {
+                mode: 0o1777,
+                links: 2,
+                modified: now(),
+            },
+            0,
+        )
     }
 
     fn list(&self) -> Vec<DirEntry> {
         let names = lock(&self.names);
-        names.objects.iter().map(|(name, object)| DirEntry { name: name.clone(), inode: object.inode, kind: FileKind::Regular }).collect()
+        names
+            .objects
+            .iter()
+            .map(|(name, object)| DirEntry {
+                name: name.clone(),
+                inode: object.inode,
+                kind: FileKind::Regular,
+            })
+            .collect()
     }
 }
 
 fn status(device: u64, inode: u64, kind: FileKind, status: Status, size: u64) -> Stat {
-    let Status { mode, links, modified } = status;
+    let Status {
+        mode,
+        links,
+        modified,
+    } = status;
     let blocks = size.div_ceil(512);
-    Stat { device, inode, kind, mode, links, uid: GUEST_UID, gid: GUEST_GID, size, blocks, accessed: modified, modified, changed: modified }
+    Stat {
+        device,
+        inode,
+        kind,
+        mode,
+        links,
+        uid: GUEST_UID,
+        gid: GUEST_GID,
+        size,
+        blocks,
+        accessed: modified,
+        modified,
+        changed: modified,
+    }
 }
 
 impl FileSystem for ShmFs {
@@ -76,7 +128,10 @@ impl FileSystem for ShmFs {
             if how.write || how.create {
                 return Err(Errno::EISDIR.into());
             }
-            return Ok(Arc::new(Root { stat: self.root(), list: self.list() }));
+            return Ok(Arc::new(Root {
+                stat: self.root(),
+                list: self.list(),
+            }));
         }
         match self.find(path) {
             Ok(_) if how.create && how.exclusive => Err(Errno::EEXIST.into()),
@@ -92,11 +147,25 @@ impl FileSystem for ShmFs {
                 let mut names = lock(&self.names);
                 if let Some(object) = names.objects.get(path) {
                     // Somebody else made it meanwhile.
-                    return if how.exclusive { Err(Errno::EEXIST.into()) } else { Ok(Arc::clone(object) as Arc<dyn File>) };
+                    return if how.exclusive {
+                        Err(Errno::EEXIST.into())
+                    } else {
+                        Ok(Arc::clone(object) as Arc<dyn File>)
+                    };
                 }
                 names.last_inode += 1;
-                let status = Mutex::new(Status { mode: how.mode & 0o7777, links: 1, modified: now() });
-                let object = Arc::new(Object { device: self.device, inode: names.last_inode, segment, status, appending: Mutex::new(()) });
+                let status = Mutex::new(Status {
+                    mode: how.mode & 0o7777,
+                    links: 1,
+                    modified: now(),
+                });
+                let object = Arc::new(Object {
+                    device: self.device,
+                    inode: names.last_inode,
+                    segment,
+                    status,
+                    appending: Mutex::new(()),
+                });
                 names.objects.insert(path.to_owned(), Arc::clone(&object));
                 Ok(object)
             }
@@ -105,11 +174,20 @@ impl FileSystem for ShmFs {
     }
 
     fn stat(&self, path: &str, _follow: bool) -> FsResult<Stat> {
-        if path.is_empty() { Ok(self.root()) } else { Ok(self.find(path)?.stat()?) }
+        if path.is_empty() {
+            Ok(self.root())
+        } else {
+            Ok(self.find(path)?.stat()?)
+        }
     }
 
     fn mkdir(&self, path: &str, _mode: u32) -> FsResult<()> {
-        Err(if path.is_empty() || self.find(path).is_ok() { Errno::EEXIST } else { Errno::EPERM }.into())
+        Err(if path.is_empty() || self.find(path).is_ok() {
+            Errno::EEXIST
+        } else {
+            Errno::EPERM
+        }
+        .into())
     }
 
     fn unlink(&self, path: &str) -> FsResult<()> {
@@ -159,7 +237,12 @@ impl FileSystem for ShmFs {
     }
 
     fn symlink(&self, _target: &str, path: &str) -> FsResult<()> {
-        Err(if self.find(path).is_ok() { Errno::EEXIST } else { Errno::EPERM }.into())
+        Err(if self.find(path).is_ok() {
+            Errno::EEXIST
+        } else {
+            Errno::EPERM
+        }
+        .into())
     }
 
     fn read_link(&self, path: &str) -> FsResult<String> {
@@ -181,19 +264,37 @@ impl FileSystem for ShmFs {
         Ok(self.find(path)?.set_mode(mode)?)
     }
 
-    fn set_times(&self, path: &str, accessed: Option<FileTime>, modified: Option<FileTime>) -> FsResult<()> {
+    fn set_times(
+        &self,
+        path: &str,
+        accessed: Option<FileTime>,
+        modified: Option<FileTime>,
+    ) -> FsResult<()> {
         Ok(self.find(path)?.set_times(accessed, modified)?)
     }
 
     fn usage(&self) -> FsResult<FsUsage> {
         // What Linux's tmpfs says; the machine's real limits show up as ENOMEM or ENOSPC.
-        Ok(FsUsage { magic: 0x0102_1994, block_size: 4096, blocks: 1 << 20, free: 1 << 20, files: 1 << 20, files_free: 1 << 20 })
+        Ok(FsUsage {
+            magic: 0x0102_1994,
+            block_size: 4096,
+            blocks: 1 << 20,
+            free: 1 << 20,
+            files: 1 << 20,
+            files_free: 1 << 20,
+        })
     }
 }
 
 impl File for Object {
     fn stat(&self) -> Result<Stat, Errno> {
-        Ok(status(self.device, self.inode, FileKind::Regular, *lock(&self.status), self.segment.len()))
+        Ok(status(
+            self.device,
+            self.inode,
+            FileKind::Regular,
+            *lock(&self.status),
+            self.segment.len(),
+        ))
     }
 
     fn seekable(&self) -> bool {
@@ -229,7 +330,11 @@ impl File for Object {
 
     fn allocate(&self, offset: u64, len: u64, keep_size: bool) -> Result<(), Errno> {
         let end = offset.checked_add(len).ok_or(Errno::EFBIG)?;
-        if end > self.segment.len() && !keep_size { self.segment.resize(end) } else { Ok(()) }
+        if end > self.segment.len() && !keep_size {
+            self.segment.resize(end)
+        } else {
+            Ok(())
+        }
     }
 
     fn set_mode(&self, mode: u32) -> Result<(), Errno> {
@@ -237,7 +342,11 @@ impl File for Object {
         Ok(())
     }
 
-    fn set_times(&self, _accessed: Option<FileTime>, modified: Option<FileTime>) -> Result<(), Errno> {
+    fn set_times(
+        &self,
+        _accessed: Option<FileTime>,
+        modified: Option<FileTime>,
+    ) -> Result<(), Errno> {
         if let Some(modified) = modified {
             lock(&self.status).modified = modified;
         }

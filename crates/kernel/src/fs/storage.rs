@@ -61,7 +61,11 @@ struct Numbers {
 impl Numbers {
     /// `None` for a file whose creation was lost.
     fn find(&self, live: u64) -> Option<u64> {
-        if live < self.first_new { Some(live) } else { self.new.get(&live).copied() }
+        if live < self.first_new {
+            Some(live)
+        } else {
+            self.new.get(&live).copied()
+        }
     }
 }
 
@@ -103,7 +107,12 @@ impl Disk {
 fn replay(tree: &MemFs, inodes: &mut Numbers, change: &Change) {
     let outcome = match change {
         Change::Names(NameChange::Create { path, mode, inode }) => {
-            let how = OpenHow { write: true, create: true, mode: *mode | 0o600, ..OpenHow::default() };
+            let how = OpenHow {
+                write: true,
+                create: true,
+                mode: *mode | 0o600,
+                ..OpenHow::default()
+            };
             tree.open(path, &how).and_then(|file| {
                 inodes.new.insert(*inode, file.stat()?.inode);
                 Ok(file.set_mode(*mode)?)
@@ -118,10 +127,18 @@ fn replay(tree: &MemFs, inodes: &mut Numbers, change: &Change) {
         Change::Names(NameChange::Socket { path, mode }) => tree.make_socket(path, *mode),
         Change::Names(NameChange::Mode { path, mode }) => tree.set_mode(path, *mode),
         Change::Data { inode, change } => {
-            match (inodes.find(*inode).and_then(|number| tree.file_by_number(number)), change) {
+            match (
+                inodes
+                    .find(*inode)
+                    .and_then(|number| tree.file_by_number(number)),
+                change,
+            ) {
                 // Unlinked, or its creation was lost.
                 (None, _) => Ok(()),
-                (Some(file), DataChange::Write { offset, bytes }) => file.write_at(*offset, bytes).map(drop).map_err(FsError::Errno),
+                (Some(file), DataChange::Write { offset, bytes }) => file
+                    .write_at(*offset, bytes)
+                    .map(drop)
+                    .map_err(FsError::Errno),
                 (Some(file), DataChange::Length(len)) => file.set_len(*len).map_err(FsError::Errno),
             }
         }
@@ -158,9 +175,20 @@ impl PowerLossFs {
     #[must_use]
     pub fn new(tree: &MemFs) -> Self {
         let live = tree.clone_tree();
-        let inodes = Numbers { first_new: live.next_number(), new: HashMap::new() };
-        let disk = Disk { durable: live.clone_tree(), journal: VecDeque::new(), inodes, fault: None };
-        Self { live, disk: Arc::new(Mutex::new(disk)) }
+        let inodes = Numbers {
+            first_new: live.next_number(),
+            new: HashMap::new(),
+        };
+        let disk = Disk {
+            durable: live.clone_tree(),
+            journal: VecDeque::new(),
+            inodes,
+            fault: None,
+        };
+        Self {
+            live,
+            disk: Arc::new(Mutex::new(disk)),
+        }
     }
 
     /// What the disk holds if the power goes now. The same `seed` gives the same losses; the file system itself goes on unharmed, so that
@@ -171,7 +199,11 @@ impl PowerLossFs {
         let tree = disk.durable.clone_tree();
         let mut inodes = disk.inodes.clone();
         let mut choices = Choices(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-        let pending_names = disk.journal.iter().filter(|record| !record.durable && matches!(record.change, Change::Names(_))).count() as u64;
+        let pending_names = disk
+            .journal
+            .iter()
+            .filter(|record| !record.durable && matches!(record.change, Change::Names(_)))
+            .count() as u64;
         let mut names_kept = choices.next() % (pending_names + 1);
         for record in &disk.journal {
             match &record.change {
@@ -182,10 +214,23 @@ impl PowerLossFs {
                         replay(&tree, &mut inodes, change);
                     }
                 }
-                Change::Data { inode, change: DataChange::Write { offset, bytes } } => {
+                Change::Data {
+                    inode,
+                    change: DataChange::Write { offset, bytes },
+                } => {
                     tear(&mut choices, *offset, bytes, |offset, bytes| {
-                        let change = DataChange::Write { offset, bytes: bytes.into() };
-                        replay(&tree, &mut inodes, &Change::Data { inode: *inode, change });
+                        let change = DataChange::Write {
+                            offset,
+                            bytes: bytes.into(),
+                        };
+                        replay(
+                            &tree,
+                            &mut inodes,
+                            &Change::Data {
+                                inode: *inode,
+                                change,
+                            },
+                        );
                     });
                 }
                 change @ Change::Data { .. } => {
@@ -216,10 +261,17 @@ impl PowerLossFs {
     }
 
     /// Makes a change of names and notes it, as one step.
-    fn change(&self, change: NameChange, apply: impl FnOnce(&MemFs) -> FsResult<()>) -> FsResult<()> {
+    fn change(
+        &self,
+        change: NameChange,
+        apply: impl FnOnce(&MemFs) -> FsResult<()>,
+    ) -> FsResult<()> {
         let mut disk = lock(&self.disk);
         apply(&self.live)?;
-        disk.journal.push_back(Record { change: Change::Names(change), durable: false });
+        disk.journal.push_back(Record {
+            change: Change::Names(change),
+            durable: false,
+        });
         Ok(())
     }
 }
@@ -253,15 +305,35 @@ impl FileSystem for PowerLossFs {
         let file = self.live.open(path, how)?;
         let stat = file.stat()?;
         if existed.is_none() {
-            let change = NameChange::Create { path: path.to_owned(), mode: how.mode, inode: stat.inode };
-            disk.journal.push_back(Record { change: Change::Names(change), durable: false });
+            let change = NameChange::Create {
+                path: path.to_owned(),
+                mode: how.mode,
+                inode: stat.inode,
+            };
+            disk.journal.push_back(Record {
+                change: Change::Names(change),
+                durable: false,
+            });
         } else if how.truncate && existed != Some(0) {
-            let change = Change::Data { inode: stat.inode, change: DataChange::Length(0) };
-            disk.journal.push_back(Record { change, durable: false });
+            let change = Change::Data {
+                inode: stat.inode,
+                change: DataChange::Length(0),
+            };
+            disk.journal.push_back(Record {
+                change,
+                durable: false,
+            });
         }
         drop(disk);
         let regular = stat.kind == FileKind::Regular;
-        Ok(Arc::new(JournaledFile { file, inode: stat.inode, regular, path: path.to_owned(), through: how.synchronised, disk: Arc::clone(&self.disk) }))
+        Ok(Arc::new(JournaledFile {
+            file,
+            inode: stat.inode,
+            regular,
+            path: path.to_owned(),
+            through: how.synchronised,
+            disk: Arc::clone(&self.disk),
+        }))
     }
 
     fn stat(&self, path: &str, follow: bool) -> FsResult<Stat> {
@@ -269,33 +341,67 @@ impl FileSystem for PowerLossFs {
     }
 
     fn mkdir(&self, path: &str, mode: u32) -> FsResult<()> {
-        self.change(NameChange::Mkdir { path: path.to_owned(), mode }, |live| live.mkdir(path, mode))
+        self.change(
+            NameChange::Mkdir {
+                path: path.to_owned(),
+                mode,
+            },
+            |live| live.mkdir(path, mode),
+        )
     }
 
     fn unlink(&self, path: &str) -> FsResult<()> {
-        self.change(NameChange::Unlink { path: path.to_owned() }, |live| live.unlink(path))
+        self.change(
+            NameChange::Unlink {
+                path: path.to_owned(),
+            },
+            |live| live.unlink(path),
+        )
     }
 
     fn rmdir(&self, path: &str) -> FsResult<()> {
-        self.change(NameChange::Rmdir { path: path.to_owned() }, |live| live.rmdir(path))
+        self.change(
+            NameChange::Rmdir {
+                path: path.to_owned(),
+            },
+            |live| live.rmdir(path),
+        )
     }
 
     fn rename(&self, from: &str, to: &str, no_replace: bool) -> FsResult<()> {
-        let change = NameChange::Rename { from: from.to_owned(), to: to.to_owned() };
+        let change = NameChange::Rename {
+            from: from.to_owned(),
+            to: to.to_owned(),
+        };
         self.change(change, |live| live.rename(from, to, no_replace))
     }
 
     fn link(&self, from: &str, to: &str) -> FsResult<()> {
-        self.change(NameChange::Link { from: from.to_owned(), to: to.to_owned() }, |live| live.link(from, to))
+        self.change(
+            NameChange::Link {
+                from: from.to_owned(),
+                to: to.to_owned(),
+            },
+            |live| live.link(from, to),
+        )
     }
 
     fn symlink(&self, target: &str, path: &str) -> FsResult<()> {
-        let change = NameChange::Symlink { target: target.to_owned(), path: path.to_owned() };
+        let change = NameChange::Symlink {
+            target: target.to_owned(),
+            path: path.to_owned(),
+        };
         self.change(change, |live| live.symlink(target, path))
     }
 
     fn make_socket(&self, path: &str, mode: u32) -> FsResult<()> {
-        self.change(NameChange::Socket { path: path.to_owned(), mode }, |live| live.make_socket(path, mode))
+        self.change(
+            NameChange::Socket {
+                path: path.to_owned(),
+                mode,
+            },
+            |live| live.make_socket(path, mode),
+        )
     }
 
     fn read_link(&self, path: &str) -> FsResult<String> {
@@ -307,11 +413,22 @@ impl FileSystem for PowerLossFs {
     }
 
     fn set_mode(&self, path: &str, mode: u32) -> FsResult<()> {
-        self.change(NameChange::Mode { path: path.to_owned(), mode }, |live| live.set_mode(path, mode))
+        self.change(
+            NameChange::Mode {
+                path: path.to_owned(),
+                mode,
+            },
+            |live| live.set_mode(path, mode),
+        )
     }
 
     /// Times are not part of the model.
-    fn set_times(&self, path: &str, accessed: Option<FileTime>, modified: Option<FileTime>) -> FsResult<()> {
+    fn set_times(
+        &self,
+        path: &str,
+        accessed: Option<FileTime>,
+        modified: Option<FileTime>,
+    ) -> FsResult<()> {
         self.live.set_times(path, accessed, modified)
     }
 
@@ -337,8 +454,18 @@ struct JournaledFile {
 
 impl JournaledFile {
     fn note(&self, disk: &mut Disk, change: DataChange) -> Result<(), Errno> {
-        disk.journal.push_back(Record { change: Change::Data { inode: self.inode, change }, durable: false });
-        if self.through { disk.commit(Some(self.inode)) } else { Ok(()) }
+        disk.journal.push_back(Record {
+            change: Change::Data {
+                inode: self.inode,
+                change,
+            },
+            durable: false,
+        });
+        if self.through {
+            disk.commit(Some(self.inode))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -366,14 +493,26 @@ impl File for JournaledFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
         let mut disk = lock(&self.disk);
         let n = self.file.write_at(offset, bytes)?;
-        self.note(&mut disk, DataChange::Write { offset, bytes: bytes[..n].into() })?;
+        self.note(
+            &mut disk,
+            DataChange::Write {
+                offset,
+                bytes: bytes[..n].into(),
+            },
+        )?;
         Ok(n)
     }
 
     fn append(&self, bytes: &[u8]) -> Result<(usize, u64), Errno> {
         let mut disk = lock(&self.disk);
         let (n, end) = self.file.append(bytes)?;
-        self.note(&mut disk, DataChange::Write { offset: end - n as u64, bytes: bytes[..n].into() })?;
+        self.note(
+            &mut disk,
+            DataChange::Write {
+                offset: end - n as u64,
+                bytes: bytes[..n].into(),
+            },
+        )?;
         Ok((n, end))
     }
 
@@ -388,7 +527,11 @@ impl File for JournaledFile {
         let before = self.file.size()?;
         self.file.allocate(offset, len, keep_size)?;
         let after = self.file.size()?;
-        if after == before { Ok(()) } else { self.note(&mut disk, DataChange::Length(after)) }
+        if after == before {
+            Ok(())
+        } else {
+            self.note(&mut disk, DataChange::Length(after))
+        }
     }
 
     fn sync(&self, _kind: SyncKind) -> Result<(), Errno> {
@@ -398,17 +541,31 @@ impl File for JournaledFile {
     fn set_mode(&self, mode: u32) -> Result<(), Errno> {
         let mut disk = lock(&self.disk);
         self.file.set_mode(mode)?;
-        let change = NameChange::Mode { path: self.path.clone(), mode };
-        disk.journal.push_back(Record { change: Change::Names(change), durable: false });
+        let change = NameChange::Mode {
+            path: self.path.clone(),
+            mode,
+        };
+        disk.journal.push_back(Record {
+            change: Change::Names(change),
+            durable: false,
+        });
         Ok(())
     }
 
-    fn set_times(&self, accessed: Option<FileTime>, modified: Option<FileTime>) -> Result<(), Errno> {
+    fn set_times(
+        &self,
+        accessed: Option<FileTime>,
+        modified: Option<FileTime>,
+    ) -> Result<(), Errno> {
         self.file.set_times(accessed, modified)
     }
 
     fn read_dir(&self) -> Result<Vec<DirEntry>, Errno> {
-        if self.regular { Err(Errno::ENOTDIR) } else { self.file.read_dir() }
+        if self.regular {
+            Err(Errno::ENOTDIR)
+        } else {
+            self.file.read_dir()
+        }
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -420,14 +577,33 @@ impl File for JournaledFile {
 mod tests {
     use super::*;
 
-    const CREATE: OpenHow = OpenHow { read: true, write: true, create: true, exclusive: false, truncate: false, directory: false, no_follow: false, synchronised: false, mode: 0o600 };
+    const CREATE: OpenHow = OpenHow {
+        read: true,
+        write: true,
+        create: true,
+        exclusive: false,
+        truncate: false,
+        directory: false,
+        no_follow: false,
+        synchronised: false,
+        mode: 0o600,
+    };
 
     fn open(fs: &dyn FileSystem, path: &str) -> Arc<dyn File> {
-        fs.open(path, &CREATE).unwrap_or_else(|error| panic!("{path}: {error:?}"))
+        fs.open(path, &CREATE)
+            .unwrap_or_else(|error| panic!("{path}: {error:?}"))
     }
 
     fn contents(tree: &MemFs, path: &str) -> Option<Vec<u8>> {
-        let file = tree.open(path, &OpenHow { read: true, ..OpenHow::default() }).ok()?;
+        let file = tree
+            .open(
+                path,
+                &OpenHow {
+                    read: true,
+                    ..OpenHow::default()
+                },
+            )
+            .ok()?;
         let mut out = vec![0; usize::try_from(file.size().unwrap()).unwrap()];
         file.read_at(0, &mut out).unwrap();
         Some(out)
@@ -447,7 +623,12 @@ mod tests {
             assert!(after.len() >= 4096);
             assert!(after[..512] == [1; 512] || after[..512] == [3; 512]);
             assert_eq!(after[512..4096], [1; 3584]);
-            assert!(after[4096..].chunks(512).all(|sector| sector.iter().all(|&byte| byte == 2) || sector.iter().all(|&byte| byte == 0)));
+            assert!(
+                after[4096..]
+                    .chunks(512)
+                    .all(|sector| sector.iter().all(|&byte| byte == 2)
+                        || sector.iter().all(|&byte| byte == 0))
+            );
             shapes.insert(after);
         }
         assert!(shapes.len() > 20, "losses vary: {}", shapes.len());
@@ -469,8 +650,19 @@ mod tests {
         for seed in 0..64 {
             seen.insert(contents(&fs.cut_power(seed), "current").unwrap());
         }
-        assert_eq!(seen.into_iter().collect::<Vec<_>>(), [b"new".to_vec(), b"old".to_vec()]);
-        let directory = fs.open("", &OpenHow { read: true, ..OpenHow::default() }).unwrap_or_else(|_| panic!("no root"));
+        assert_eq!(
+            seen.into_iter().collect::<Vec<_>>(),
+            [b"new".to_vec(), b"old".to_vec()]
+        );
+        let directory = fs
+            .open(
+                "",
+                &OpenHow {
+                    read: true,
+                    ..OpenHow::default()
+                },
+            )
+            .unwrap_or_else(|_| panic!("no root"));
         directory.sync(SyncKind::All).unwrap();
         assert!((0..64).all(|seed| contents(&fs.cut_power(seed), "current").unwrap() == b"new"));
     }
@@ -479,8 +671,14 @@ mod tests {
     fn a_file_that_was_never_synchronised_can_be_lost_or_empty() {
         let fs = PowerLossFs::new(&MemFs::new());
         open(&fs, "lost").write_at(0, b"data").unwrap();
-        let outcomes: std::collections::HashSet<_> = (0..64).map(|seed| contents(&fs.cut_power(seed), "lost")).collect();
-        assert!(outcomes.contains(&None) && outcomes.contains(&Some(Vec::new())) && outcomes.contains(&Some(b"data".to_vec())));
+        let outcomes: std::collections::HashSet<_> = (0..64)
+            .map(|seed| contents(&fs.cut_power(seed), "lost"))
+            .collect();
+        assert!(
+            outcomes.contains(&None)
+                && outcomes.contains(&Some(Vec::new()))
+                && outcomes.contains(&Some(b"data".to_vec()))
+        );
     }
 
     #[test]

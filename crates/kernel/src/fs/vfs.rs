@@ -55,7 +55,11 @@ impl Place<'_> {
     }
 
     fn absolute(self) -> String {
-        if self.path.is_empty() { "/".to_owned() } else { self.path }
+        if self.path.is_empty() {
+            "/".to_owned()
+        } else {
+            self.path
+        }
     }
 }
 
@@ -65,7 +69,10 @@ fn inner<'p>(mount: &Mount, path: &'p str) -> &'p str {
 
 /// The last name as written; empty for the root.
 fn last_name(path: &str) -> &str {
-    path.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
+    path.trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
 }
 
 /// A text that has been made absolute.
@@ -78,14 +85,22 @@ impl Vfs {
     /// An empty [`MemFs`] at `/`.
     #[must_use]
     pub fn new() -> Self {
-        Self { mounts: vec![Mount { at: String::new(), fs: Arc::new(MemFs::new()) }] }
+        Self {
+            mounts: vec![Mount {
+                at: String::new(),
+                fs: Arc::new(MemFs::new()),
+            }],
+        }
     }
 
     /// Mounts `fs` at the absolute path `at`, in place of what was mounted there. The mount point and what is missing above it are made
     /// where the file system below allows; they show in listings in any case. Mount `/` first.
     pub fn mount(&mut self, at: &str, fs: Arc<dyn FileSystem>) {
         let mut path = String::new();
-        for name in at.split('/').filter(|name| !name.is_empty() && *name != ".") {
+        for name in at
+            .split('/')
+            .filter(|name| !name.is_empty() && *name != ".")
+        {
             path.push('/');
             path.push_str(name);
             // Best effort: it may be there, or the file system read-only.
@@ -94,16 +109,31 @@ impl Vfs {
         }
         self.mounts.retain(|mount| mount.at != path);
         self.mounts.push(Mount { at: path, fs });
-        self.mounts.sort_by_key(|mount| std::cmp::Reverse(mount.at.len()));
+        self.mounts
+            .sort_by_key(|mount| std::cmp::Reverse(mount.at.len()));
     }
 
     /// The mount points and what is mounted there, longest path first.
     pub fn mounts(&self) -> impl Iterator<Item = (&str, &Arc<dyn FileSystem>)> {
-        self.mounts.iter().map(|mount| (if mount.at.is_empty() { "/" } else { mount.at.as_str() }, &mount.fs))
+        self.mounts.iter().map(|mount| {
+            (
+                if mount.at.is_empty() {
+                    "/"
+                } else {
+                    mount.at.as_str()
+                },
+                &mount.fs,
+            )
+        })
     }
 
     /// Opens or creates; returns the file and its absolute path without links.
-    pub fn open(&self, cwd: &str, path: &str, how: &OpenHow) -> Result<(Arc<dyn File>, String), Errno> {
+    pub fn open(
+        &self,
+        cwd: &str,
+        path: &str,
+        how: &OpenHow,
+    ) -> Result<(Arc<dyn File>, String), Errno> {
         let (file, place) = self.walk(cwd, path, |place| {
             if !place.directory {
                 return place.mount.fs.open(place.inner(), how);
@@ -111,35 +141,55 @@ impl Vfs {
             if how.create {
                 return Err(Errno::EISDIR.into());
             }
-            place.mount.fs.open(place.inner(), &OpenHow { directory: true, no_follow: false, ..*how })
+            place.mount.fs.open(
+                place.inner(),
+                &OpenHow {
+                    directory: true,
+                    no_follow: false,
+                    ..*how
+                },
+            )
         })?;
         let path = place.absolute();
         let below = self.mounted_in(&path);
         if below.is_empty() || file.stat()?.kind != FileKind::Directory {
             return Ok((file, path));
         }
-        Ok((Arc::new(MountParent { directory: file, below }), path))
+        Ok((
+            Arc::new(MountParent {
+                directory: file,
+                below,
+            }),
+            path,
+        ))
     }
 
     /// Status; of the link itself if the path ends at one and `follow` is false.
     pub fn stat(&self, cwd: &str, path: &str, follow: bool) -> Result<Stat, Errno> {
-        self.walk(cwd, path, |place| place.stat(follow || place.directory)).map(|(stat, _)| stat)
+        self.walk(cwd, path, |place| place.stat(follow || place.directory))
+            .map(|(stat, _)| stat)
     }
 
     /// The absolute path without links of an existing file.
     pub fn real_path(&self, cwd: &str, path: &str) -> Result<String, Errno> {
-        self.walk(cwd, path, |place| place.stat(true)).map(|(_, place)| place.absolute())
+        self.walk(cwd, path, |place| place.stat(true))
+            .map(|(_, place)| place.absolute())
     }
 
     /// The absolute path without links of a directory; `ENOTDIR` for anything else (`chdir`).
     pub fn directory(&self, cwd: &str, path: &str) -> Result<String, Errno> {
         let (stat, place) = self.walk(cwd, path, |place| place.stat(true))?;
-        if stat.kind == FileKind::Directory { Ok(place.absolute()) } else { Err(Errno::ENOTDIR) }
+        if stat.kind == FileKind::Directory {
+            Ok(place.absolute())
+        } else {
+            Err(Errno::ENOTDIR)
+        }
     }
 
     /// Makes a directory; `mode` has the umask applied.
     pub fn mkdir(&self, cwd: &str, path: &str, mode: u32) -> Result<(), Errno> {
-        self.walk(cwd, path, |place| place.mount.fs.mkdir(place.inner(), mode)).map(drop)
+        self.walk(cwd, path, |place| place.mount.fs.mkdir(place.inner(), mode))
+            .map(drop)
     }
 
     /// Removes a file or link.
@@ -150,7 +200,12 @@ impl Vfs {
             }
             if place.directory {
                 let kind = place.stat(false)?.kind;
-                return Err(if kind == FileKind::Directory { Errno::EISDIR } else { Errno::ENOTDIR }.into());
+                return Err(if kind == FileKind::Directory {
+                    Errno::EISDIR
+                } else {
+                    Errno::ENOTDIR
+                }
+                .into());
             }
             place.mount.fs.unlink(place.inner())
         })
@@ -174,7 +229,12 @@ impl Vfs {
     }
 
     /// Renames, replacing what is at `to` unless `no_replace`; `EXDEV` across mounts.
-    pub fn rename(&self, from: (&str, &str), to: (&str, &str), no_replace: bool) -> Result<(), Errno> {
+    pub fn rename(
+        &self,
+        from: (&str, &str),
+        to: (&str, &str),
+        no_replace: bool,
+    ) -> Result<(), Errno> {
         for (_, path) in [from, to] {
             if matches!(last_name(path), "." | "..") {
                 return Err(Errno::EBUSY);
@@ -184,21 +244,37 @@ impl Vfs {
         if !std::ptr::eq(source.mount, target.mount) {
             return Err(Errno::EXDEV);
         }
-        if source.inner().is_empty() || target.inner().is_empty() || !self.mounted_in(&source.path).is_empty() {
+        if source.inner().is_empty()
+            || target.inner().is_empty()
+            || !self.mounted_in(&source.path).is_empty()
+        {
             return Err(Errno::EBUSY);
         }
         if (source.directory || target.directory) && source.stat_kind()? != FileKind::Directory {
             return Err(Errno::ENOTDIR);
         }
-        settled(source.mount.fs.rename(source.inner(), target.inner(), no_replace))
+        settled(
+            source
+                .mount
+                .fs
+                .rename(source.inner(), target.inner(), no_replace),
+        )
     }
 
     /// A second name for a file, or (unless `follow`) for a link itself; `EXDEV` across mounts.
     pub fn link(&self, from: (&str, &str), to: (&str, &str), follow: bool) -> Result<(), Errno> {
-        let source = if follow { self.walk(from.0, from.1, |place| place.stat(true))?.1 } else { self.locate(from.0, from.1)? };
+        let source = if follow {
+            self.walk(from.0, from.1, |place| place.stat(true))?.1
+        } else {
+            self.locate(from.0, from.1)?
+        };
         let target = self.locate(to.0, to.1)?;
         if target.directory {
-            return Err(if target.stat(false).is_ok() { Errno::EEXIST } else { Errno::ENOENT });
+            return Err(if target.stat(false).is_ok() {
+                Errno::EEXIST
+            } else {
+                Errno::ENOENT
+            });
         }
         if source.directory && source.stat_kind()? != FileKind::Directory {
             return Err(Errno::ENOTDIR);
@@ -248,18 +324,34 @@ impl Vfs {
 
     /// The names in a directory, mount points included.
     pub fn read_dir(&self, cwd: &str, path: &str) -> Result<Vec<DirEntry>, Errno> {
-        let how = OpenHow { read: true, directory: true, ..OpenHow::default() };
+        let how = OpenHow {
+            read: true,
+            directory: true,
+            ..OpenHow::default()
+        };
         self.open(cwd, path, &how)?.0.read_dir()
     }
 
     /// Changes permission bits.
     pub fn set_mode(&self, cwd: &str, path: &str, mode: u32) -> Result<(), Errno> {
-        self.walk(cwd, path, |place| place.mount.fs.set_mode(place.inner(), mode)).map(drop)
+        self.walk(cwd, path, |place| {
+            place.mount.fs.set_mode(place.inner(), mode)
+        })
+        .map(drop)
     }
 
     /// Changes times; `None` leaves one.
-    pub fn set_times(&self, cwd: &str, path: &str, accessed: Option<FileTime>, modified: Option<FileTime>) -> Result<(), Errno> {
-        self.walk(cwd, path, |place| place.mount.fs.set_times(place.inner(), accessed, modified)).map(drop)
+    pub fn set_times(
+        &self,
+        cwd: &str,
+        path: &str,
+        accessed: Option<FileTime>,
+        modified: Option<FileTime>,
+    ) -> Result<(), Errno> {
+        self.walk(cwd, path, |place| {
+            place.mount.fs.set_times(place.inner(), accessed, modified)
+        })
+        .map(drop)
     }
 
     /// Space on the file system that holds `path`, and whether it is read-only.
@@ -274,12 +366,22 @@ impl Vfs {
             let (_, place) = self.walk("/", path, |place| place.stat(true))?;
             return settled(place.mount.fs.sync());
         }
-        self.mounts.iter().map(|mount| settled(mount.fs.sync())).fold(Ok(()), Result::and)
+        self.mounts
+            .iter()
+            .map(|mount| settled(mount.fs.sync()))
+            .fold(Ok(()), Result::and)
     }
 
     /// A whole file, for the host's own use.
     pub fn read(&self, path: &str) -> Result<Vec<u8>, Errno> {
-        let (file, _) = self.open("/", path, &OpenHow { read: true, ..OpenHow::default() })?;
+        let (file, _) = self.open(
+            "/",
+            path,
+            &OpenHow {
+                read: true,
+                ..OpenHow::default()
+            },
+        )?;
         let mut bytes = vec![0; usize::try_from(file.size()?).map_err(|_| Errno::EFBIG)?];
         let mut done = 0;
         while done < bytes.len() {
@@ -294,7 +396,13 @@ impl Vfs {
 
     /// Creates or replaces a file, for the host's own use. Not atomic, not synchronised.
     pub fn write(&self, path: &str, mode: u32, bytes: &[u8]) -> Result<(), Errno> {
-        let how = OpenHow { write: true, create: true, truncate: true, mode, ..OpenHow::default() };
+        let how = OpenHow {
+            write: true,
+            create: true,
+            truncate: true,
+            mode,
+            ..OpenHow::default()
+        };
         let (file, _) = self.open("/", path, &how)?;
         let mut done = 0;
         while done < bytes.len() {
@@ -304,9 +412,16 @@ impl Vfs {
     }
 
     fn mount_of<'p>(&self, path: &'p str) -> (&Mount, &'p str) {
-        let covers = |mount: &&Mount| path.strip_prefix(mount.at.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let covers = |mount: &&Mount| {
+            path.strip_prefix(mount.at.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
         // The root's empty path is a prefix of every path, and it is never removed.
-        let mount = self.mounts.iter().find(covers).unwrap_or(&self.mounts[self.mounts.len() - 1]);
+        let mount = self
+            .mounts
+            .iter()
+            .find(covers)
+            .unwrap_or(&self.mounts[self.mounts.len() - 1]);
         (mount, inner(mount, path))
     }
 
@@ -315,7 +430,8 @@ impl Vfs {
         let path = path.trim_end_matches('/');
         let name = |mount: &Mount| {
             let name = mount.at.strip_prefix(path)?.strip_prefix('/')?;
-            (!name.is_empty() && !name.contains('/')).then(|| (name.to_owned(), Arc::clone(&mount.fs)))
+            (!name.is_empty() && !name.contains('/'))
+                .then(|| (name.to_owned(), Arc::clone(&mount.fs)))
         };
         self.mounts.iter().filter_map(name).collect()
     }
@@ -329,7 +445,12 @@ impl Vfs {
         self.walk(cwd, path, look).map(|(_, place)| place)
     }
 
-    fn walk<T>(&self, cwd: &str, path: &str, op: impl FnMut(&Place<'_>) -> FsResult<T>) -> Result<(T, Place<'_>), Errno> {
+    fn walk<T>(
+        &self,
+        cwd: &str,
+        path: &str,
+        op: impl FnMut(&Place<'_>) -> FsResult<T>,
+    ) -> Result<(T, Place<'_>), Errno> {
         self.follow(cwd, path, &mut 0, op)
     }
 
@@ -345,7 +466,11 @@ impl Vfs {
         loop {
             let Settled { path, directory } = self.settle(&base, &text, links)?;
             let (mount, _) = self.mount_of(&path);
-            let place = Place { mount, path, directory };
+            let place = Place {
+                mount,
+                path,
+                directory,
+            };
             match op(&place) {
                 Ok(value) => return Ok((value, place)),
                 Err(FsError::Errno(errno)) => return Err(errno),
@@ -358,7 +483,11 @@ impl Vfs {
                     let (link, rest) = place.path.split_at_checked(end).ok_or(Errno::EIO)?;
                     let slash = if place.directory { "/" } else { "" };
                     text = Cow::Owned(format!("{target}{rest}{slash}"));
-                    base = Cow::Owned(link.rsplit_once('/').map_or("", |(parent, _)| parent).to_owned());
+                    base = Cow::Owned(
+                        link.rsplit_once('/')
+                            .map_or("", |(parent, _)| parent)
+                            .to_owned(),
+                    );
                     if target.is_empty() {
                         return Err(Errno::ENOENT);
                     }
@@ -375,7 +504,11 @@ impl Vfs {
         if text.len() >= PATH_MAX as usize {
             return Err(Errno::ENAMETOOLONG);
         }
-        let base = if text.starts_with('/') { "" } else { base.trim_end_matches('/') };
+        let base = if text.starts_with('/') {
+            ""
+        } else {
+            base.trim_end_matches('/')
+        };
         let mut path = String::with_capacity(base.len() + 1 + text.len());
         path.push_str(base);
         // False as long as everything in `path` is known to be a real directory.
@@ -387,7 +520,8 @@ impl Vfs {
                 "" | "." => {}
                 ".." => {
                     if unknown {
-                        let (stat, place) = self.follow("/", &path, links, |place| place.stat(true))?;
+                        let (stat, place) =
+                            self.follow("/", &path, links, |place| place.stat(true))?;
                         if stat.kind != FileKind::Directory {
                             return Err(Errno::ENOTDIR);
                         }
@@ -447,7 +581,11 @@ impl File for MountParent {
         list.retain(|entry| !self.below.iter().any(|(name, _)| *name == entry.name));
         for (name, fs) in &self.below {
             let root = settled(fs.stat("", true))?;
-            list.push(DirEntry { name: name.clone(), inode: root.inode, kind: root.kind });
+            list.push(DirEntry {
+                name: name.clone(),
+                inode: root.inode,
+                kind: root.kind,
+            });
         }
         Ok(list)
     }
@@ -464,7 +602,11 @@ impl File for MountParent {
         self.directory.set_mode(mode)
     }
 
-    fn set_times(&self, accessed: Option<FileTime>, modified: Option<FileTime>) -> Result<(), Errno> {
+    fn set_times(
+        &self,
+        accessed: Option<FileTime>,
+        modified: Option<FileTime>,
+    ) -> Result<(), Errno> {
         self.directory.set_times(accessed, modified)
     }
 

@@ -38,9 +38,15 @@ impl AsFd for Parent<'_> {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const SEARCH: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const SEARCH: OFlags = OFlags::PATH
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-const SEARCH: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const SEARCH: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
 
 impl Beneath {
     pub(super) fn new(root: OwnedFd) -> Self {
@@ -49,6 +55,14 @@ impl Beneath {
             #[cfg(any(target_os = "linux", target_os = "android"))]
             openat2: std::sync::atomic::AtomicBool::new(true),
         }
+    }
+
+    /// Behaves like a host that has no `openat2`.
+    #[cfg(test)]
+    pub(super) fn forget_openat2(&self) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        self.openat2
+            .store(false, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// The directory that holds the last name of `path`, and that name; a link on the way is [`FsError::Symlink`].
@@ -70,11 +84,14 @@ impl Beneath {
         if !self.openat2.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let resolve =
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         match retry(|| rustix::fs::openat2(&self.root, path, SEARCH, Mode::empty(), resolve)) {
             Ok(fd) => Ok(Some(fd)),
             // EAGAIN: somebody renamed a directory meanwhile, the kernel cannot be sure.
-            Err(rustix::io::Errno::LOOP | rustix::io::Errno::AGAIN | rustix::io::Errno::NOTDIR) => Ok(None),
+            Err(rustix::io::Errno::LOOP | rustix::io::Errno::AGAIN | rustix::io::Errno::NOTDIR) => {
+                Ok(None)
+            }
             Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM | rustix::io::Errno::INVAL) => {
                 self.openat2.store(false, Ordering::Relaxed);
                 Ok(None)
@@ -125,7 +142,14 @@ pub(super) fn is_directory(parent: BorrowedFd<'_>, name: &str) -> bool {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn set_mode(parent: BorrowedFd<'_>, name: &str, mode: Mode) -> Result<(), Errno> {
     // chmodat of Linux always follows links; a descriptor that is pinned to the file itself can be named through /proc, which does not.
-    let pinned = retry(|| rustix::fs::openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()))?;
+    let pinned = retry(|| {
+        rustix::fs::openat(
+            parent,
+            name,
+            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+    })?;
     let stat = retry(|| rustix::fs::fstat(&pinned))?;
     if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
         return Err(Errno::EOPNOTSUPP);
@@ -137,5 +161,7 @@ pub(super) fn set_mode(parent: BorrowedFd<'_>, name: &str, mode: Mode) -> Result
 /// Changes the mode of what `name` is, never through a link.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(super) fn set_mode(parent: BorrowedFd<'_>, name: &str, mode: Mode) -> Result<(), Errno> {
-    Ok(retry(|| rustix::fs::chmodat(parent, name, mode, AtFlags::SYMLINK_NOFOLLOW))?)
+    Ok(retry(|| {
+        rustix::fs::chmodat(parent, name, mode, AtFlags::SYMLINK_NOFOLLOW)
+    })?)
 }

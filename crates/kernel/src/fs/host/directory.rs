@@ -20,7 +20,10 @@ impl HostDirectory {
 
 impl File for HostDirectory {
     fn stat(&self) -> Result<Stat, Errno> {
-        Ok(convert(&retry(|| rustix::fs::fstat(&self.fd))?, self.device))
+        Ok(convert(
+            &retry(|| rustix::fs::fstat(&self.fd))?,
+            self.device,
+        ))
     }
 
     fn read(&self, _out: &mut [u8]) -> Result<usize, Errno> {
@@ -35,8 +38,14 @@ impl File for HostDirectory {
         Ok(retry(|| rustix::fs::fchmod(&self.fd, mode(bits)))?)
     }
 
-    fn set_times(&self, accessed: Option<FileTime>, modified: Option<FileTime>) -> Result<(), Errno> {
-        Ok(retry(|| rustix::fs::futimens(&self.fd, &timestamps(accessed, modified)))?)
+    fn set_times(
+        &self,
+        accessed: Option<FileTime>,
+        modified: Option<FileTime>,
+    ) -> Result<(), Errno> {
+        Ok(retry(|| {
+            rustix::fs::futimens(&self.fd, &timestamps(accessed, modified))
+        })?)
     }
 
     /// Names that are not UTF-8 are left out: the guest could not use them.
@@ -44,11 +53,17 @@ impl File for HostDirectory {
         let mut list = Vec::new();
         for entry in rustix::fs::Dir::read_from(&self.fd)? {
             let entry = entry?;
-            let Ok(name) = entry.file_name().to_str() else { continue };
+            let Ok(name) = entry.file_name().to_str() else {
+                continue;
+            };
             if name == "." || name == ".." {
                 continue;
             }
-            list.push(DirEntry { name: name.to_owned(), inode: entry.ino(), kind: kind(entry.file_type()) });
+            list.push(DirEntry {
+                name: name.to_owned(),
+                inode: entry.ino(),
+                kind: kind(entry.file_type()),
+            });
         }
         Ok(list)
     }

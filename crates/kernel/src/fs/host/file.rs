@@ -36,7 +36,10 @@ pub(super) struct OpenFiles {
 
 impl OpenFiles {
     pub(super) fn count(&self) -> usize {
-        lock(&self.by_key).values().filter(|file| file.strong_count() > 0).count()
+        lock(&self.by_key)
+            .values()
+            .filter(|file| file.strong_count() > 0)
+            .count()
     }
 }
 
@@ -53,8 +56,18 @@ pub(super) struct HostFile {
 
 impl HostFile {
     /// The file behind `fd`: one that is open already, or a new one.
-    #[expect(clippy::unnecessary_cast, clippy::cast_possible_wrap, reason = "the fields' types differ between hosts")]
-    pub(super) fn shared(open: &Arc<OpenFiles>, fd: OwnedFd, stat: &rustix::fs::Stat, how: &OpenHow, device: u64) -> Arc<dyn File> {
+    #[expect(
+        clippy::unnecessary_cast,
+        clippy::cast_possible_wrap,
+        reason = "the fields' types differ between hosts"
+    )]
+    pub(super) fn shared(
+        open: &Arc<OpenFiles>,
+        fd: OwnedFd,
+        stat: &rustix::fs::Stat,
+        how: &OpenHow,
+        device: u64,
+    ) -> Arc<dyn File> {
         let key = Key {
             device: stat.st_dev as u64,
             inode: stat.st_ino as u64,
@@ -66,7 +79,13 @@ impl HostFile {
         if let Some(file) = by_key.get(&key).and_then(Weak::upgrade) {
             return file;
         }
-        let file = Arc::new(Self { fd, key, open: Arc::clone(open), device, failed: AtomicI32::new(0) });
+        let file = Arc::new(Self {
+            fd,
+            key,
+            open: Arc::clone(open),
+            device,
+            failed: AtomicI32::new(0),
+        });
         by_key.insert(key, Arc::downgrade(&file));
         file
     }
@@ -76,7 +95,10 @@ impl Drop for HostFile {
     fn drop(&mut self) {
         let mut by_key = lock(&self.open.by_key);
         // A new one may have taken the place already.
-        if by_key.get(&self.key).is_some_and(|file| file.strong_count() == 0) {
+        if by_key
+            .get(&self.key)
+            .is_some_and(|file| file.strong_count() == 0)
+        {
             by_key.remove(&self.key);
         }
     }
@@ -89,7 +111,9 @@ pub(super) fn flush(fd: &OwnedFd, sync: SyncKind) -> Result<(), Errno> {
         let _ = sync;
         match retry(|| rustix::fs::fcntl_fullfsync(fd)) {
             // Some network file systems know only the weaker call.
-            Err(rustix::io::Errno::NOTSUP | rustix::io::Errno::NOTTY | rustix::io::Errno::INVAL) => Ok(retry(|| rustix::fs::fsync(fd))?),
+            Err(
+                rustix::io::Errno::NOTSUP | rustix::io::Errno::NOTTY | rustix::io::Errno::INVAL,
+            ) => Ok(retry(|| rustix::fs::fsync(fd))?),
             other => Ok(other?),
         }
     }
@@ -102,7 +126,10 @@ pub(super) fn flush(fd: &OwnedFd, sync: SyncKind) -> Result<(), Errno> {
 
 impl File for HostFile {
     fn stat(&self) -> Result<Stat, Errno> {
-        Ok(convert(&retry(|| rustix::fs::fstat(&self.fd))?, self.device))
+        Ok(convert(
+            &retry(|| rustix::fs::fstat(&self.fd))?,
+            self.device,
+        ))
     }
 
     fn seekable(&self) -> bool {
@@ -144,11 +171,20 @@ impl File for HostFile {
     }
 
     fn allocate(&self, offset: u64, len: u64, keep_size: bool) -> Result<(), Errno> {
-        if offset.checked_add(len).is_none_or(|end| i64::try_from(end).is_err()) {
+        if offset
+            .checked_add(len)
+            .is_none_or(|end| i64::try_from(end).is_err())
+        {
             return Err(Errno::EFBIG);
         }
-        let flags = if keep_size { FallocateFlags::KEEP_SIZE } else { FallocateFlags::empty() };
-        Ok(retry(|| rustix::fs::fallocate(&self.fd, flags, offset, len))?)
+        let flags = if keep_size {
+            FallocateFlags::KEEP_SIZE
+        } else {
+            FallocateFlags::empty()
+        };
+        Ok(retry(|| {
+            rustix::fs::fallocate(&self.fd, flags, offset, len)
+        })?)
     }
 
     fn sync(&self, sync: SyncKind) -> Result<(), Errno> {
@@ -169,20 +205,45 @@ impl File for HostFile {
         Ok(retry(|| rustix::fs::fchmod(&self.fd, mode(bits)))?)
     }
 
-    fn set_times(&self, accessed: Option<FileTime>, modified: Option<FileTime>) -> Result<(), Errno> {
-        Ok(retry(|| rustix::fs::futimens(&self.fd, &timestamps(accessed, modified)))?)
+    fn set_times(
+        &self,
+        accessed: Option<FileTime>,
+        modified: Option<FileTime>,
+    ) -> Result<(), Errno> {
+        Ok(retry(|| {
+            rustix::fs::futimens(&self.fd, &timestamps(accessed, modified))
+        })?)
     }
 
     /// On Linux the host's own call, which shares extents on file systems that can.
-    fn clone_range(&self, source: &dyn File, source_offset: u64, offset: u64, len: u64) -> Result<u64, Errno> {
-        let source = source.as_any().downcast_ref::<Self>().ok_or(Errno::EOPNOTSUPP)?;
+    fn clone_range(
+        &self,
+        source: &dyn File,
+        source_offset: u64,
+        offset: u64,
+        len: u64,
+    ) -> Result<u64, Errno> {
+        let source = source
+            .as_any()
+            .downcast_ref::<Self>()
+            .ok_or(Errno::EOPNOTSUPP)?;
         #[cfg(any(target_os = "linux", target_os = "android"))]
         {
             let (mut from, mut to) = (source_offset, offset);
             let len = usize::try_from(len).unwrap_or(usize::MAX).min(1 << 30);
-            match retry(|| rustix::fs::copy_file_range(&source.fd, Some(&mut from), &self.fd, Some(&mut to), len)) {
+            match retry(|| {
+                rustix::fs::copy_file_range(
+                    &source.fd,
+                    Some(&mut from),
+                    &self.fd,
+                    Some(&mut to),
+                    len,
+                )
+            }) {
                 Ok(n) => Ok(n as u64),
-                Err(rustix::io::Errno::XDEV | rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => Err(Errno::EOPNOTSUPP),
+                Err(
+                    rustix::io::Errno::XDEV | rustix::io::Errno::NOSYS | rustix::io::Errno::PERM,
+                ) => Err(Errno::EOPNOTSUPP),
                 Err(error) => Err(error.into()),
             }
         }

@@ -37,7 +37,11 @@ impl HostFs {
     pub fn open(dir: &Path) -> io::Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
         let root = rustix::fs::open(dir, flags, Mode::empty())?;
-        Ok(Self { root: Beneath::new(root), device: next_device(), open: Arc::default() })
+        Ok(Self {
+            root: Beneath::new(root),
+            device: next_device(),
+            open: Arc::default(),
+        })
     }
 
     /// Host descriptors held for regular files: one for each file and way of opening it, however many guests have it open.
@@ -47,7 +51,12 @@ impl HostFs {
     }
 
     /// Runs `op` on the directory of `path` and its last name; a root path is `root_error`.
-    fn at<T>(&self, path: &str, root_error: Errno, op: impl FnOnce(BorrowedFd<'_>, &str) -> Result<T, Errno>) -> FsResult<T> {
+    fn at<T>(
+        &self,
+        path: &str,
+        root_error: Errno,
+        op: impl FnOnce(BorrowedFd<'_>, &str) -> Result<T, Errno>,
+    ) -> FsResult<T> {
         if path.is_empty() {
             return Err(root_error.into());
         }
@@ -58,7 +67,10 @@ impl HostFs {
     /// The link at the end of `path` as the vfs wants it, if there is one.
     fn link_at(&self, parent: BorrowedFd<'_>, name: &str, path: &str) -> FsResult<()> {
         match beneath::read_link(parent, name) {
-            Ok(target) => Err(FsError::Symlink { consumed: path.len(), target }),
+            Ok(target) => Err(FsError::Symlink {
+                consumed: path.len(),
+                target,
+            }),
             Err(_) => Ok(()),
         }
     }
@@ -79,7 +91,9 @@ impl HostFs {
         ] {
             flags.set(flag, wanted);
         }
-        Ok(retry(|| rustix::fs::openat(parent, name, flags, mode(how.mode)))?)
+        Ok(retry(|| {
+            rustix::fs::openat(parent, name, flags, mode(how.mode))
+        })?)
     }
 
     fn wrap(&self, fd: OwnedFd, how: &OpenHow) -> Result<Arc<dyn File>, Errno> {
@@ -98,7 +112,15 @@ impl FileSystem for HostFs {
             if how.write || how.create {
                 return Err(Errno::EISDIR.into());
             }
-            let fd = retry(|| rustix::fs::openat(&self.root, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())).map_err(Errno::from)?;
+            let fd = retry(|| {
+                rustix::fs::openat(
+                    &self.root,
+                    ".",
+                    OFlags::DIRECTORY | OFlags::CLOEXEC,
+                    Mode::empty(),
+                )
+            })
+            .map_err(Errno::from)?;
             return Ok(self.wrap(fd, how)?);
         }
         let (parent, name) = self.root.parent(path)?;
@@ -120,7 +142,8 @@ impl FileSystem for HostFs {
             retry(|| rustix::fs::fstat(&self.root)).map_err(Errno::from)?
         } else {
             let (parent, name) = self.root.parent(path)?;
-            let stat = retry(|| rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)).map_err(Errno::from)?;
+            let stat = retry(|| rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW))
+                .map_err(Errno::from)?;
             if follow && FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
                 self.link_at(parent.as_fd(), name, path)?;
             }
@@ -137,17 +160,23 @@ impl FileSystem for HostFs {
     }
 
     fn unlink(&self, path: &str) -> FsResult<()> {
-        self.at(path, Errno::EISDIR, |parent, name| match retry(|| rustix::fs::unlinkat(parent, name, AtFlags::empty())) {
-            // POSIX's answer for a directory, where Linux says EISDIR.
-            Err(rustix::io::Errno::PERM) if beneath::is_directory(parent, name) => Err(Errno::EISDIR),
-            other => Ok(other?),
+        self.at(path, Errno::EISDIR, |parent, name| {
+            match retry(|| rustix::fs::unlinkat(parent, name, AtFlags::empty())) {
+                // POSIX's answer for a directory, where Linux says EISDIR.
+                Err(rustix::io::Errno::PERM) if beneath::is_directory(parent, name) => {
+                    Err(Errno::EISDIR)
+                }
+                other => Ok(other?),
+            }
         })
     }
 
     fn rmdir(&self, path: &str) -> FsResult<()> {
-        self.at(path, Errno::EBUSY, |parent, name| match retry(|| rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)) {
-            Err(rustix::io::Errno::EXIST) => Err(Errno::ENOTEMPTY),
-            other => Ok(other?),
+        self.at(path, Errno::EBUSY, |parent, name| {
+            match retry(|| rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)) {
+                Err(rustix::io::Errno::EXIST) => Err(Errno::ENOTEMPTY),
+                other => Ok(other?),
+            }
         })
     }
 
@@ -158,7 +187,15 @@ impl FileSystem for HostFs {
         let (from_parent, from_name) = self.root.parent(from)?;
         let (to_parent, to_name) = self.root.parent(to)?;
         let outcome = if no_replace {
-            retry(|| rustix::fs::renameat_with(&from_parent, from_name, &to_parent, to_name, RenameFlags::NOREPLACE))
+            retry(|| {
+                rustix::fs::renameat_with(
+                    &from_parent,
+                    from_name,
+                    &to_parent,
+                    to_name,
+                    RenameFlags::NOREPLACE,
+                )
+            })
         } else {
             retry(|| rustix::fs::renameat(&from_parent, from_name, &to_parent, to_name))
         };
@@ -174,18 +211,31 @@ impl FileSystem for HostFs {
         }
         let (from_parent, from_name) = self.root.parent(from)?;
         let (to_parent, to_name) = self.root.parent(to)?;
-        Ok(retry(|| rustix::fs::linkat(&from_parent, from_name, &to_parent, to_name, AtFlags::empty())).map_err(Errno::from)?)
+        Ok(retry(|| {
+            rustix::fs::linkat(
+                &from_parent,
+                from_name,
+                &to_parent,
+                to_name,
+                AtFlags::empty(),
+            )
+        })
+        .map_err(Errno::from)?)
     }
 
     fn symlink(&self, target: &str, path: &str) -> FsResult<()> {
-        self.at(path, Errno::EEXIST, |parent, name| Ok(retry(|| rustix::fs::symlinkat(target, parent, name))?))
+        self.at(path, Errno::EEXIST, |parent, name| {
+            Ok(retry(|| rustix::fs::symlinkat(target, parent, name))?)
+        })
     }
 
     fn make_socket(&self, path: &str, wanted: u32) -> FsResult<()> {
         self.at(path, Errno::EEXIST, |parent, name| {
             #[cfg(any(target_os = "linux", target_os = "android"))]
             {
-                Ok(retry(|| rustix::fs::mknodat(parent, name, FileType::Socket, mode(wanted), 0))?)
+                Ok(retry(|| {
+                    rustix::fs::mknodat(parent, name, FileType::Socket, mode(wanted), 0)
+                })?)
             }
             #[cfg(not(any(target_os = "linux", target_os = "android")))]
             {
@@ -200,34 +250,59 @@ impl FileSystem for HostFs {
     }
 
     fn read_dir(&self, path: &str) -> FsResult<Vec<DirEntry>> {
-        let how = OpenHow { read: true, directory: true, ..OpenHow::default() };
+        let how = OpenHow {
+            read: true,
+            directory: true,
+            ..OpenHow::default()
+        };
         Ok(self.open(path, &how)?.read_dir()?)
     }
 
     fn set_mode(&self, path: &str, wanted: u32) -> FsResult<()> {
         if path.is_empty() {
-            return Ok(retry(|| rustix::fs::chmodat(&self.root, ".", mode(wanted), AtFlags::empty())).map_err(Errno::from)?);
+            return Ok(retry(|| {
+                rustix::fs::chmodat(&self.root, ".", mode(wanted), AtFlags::empty())
+            })
+            .map_err(Errno::from)?);
         }
         // The host cannot change a mode without following links: look first, then go through a descriptor where possible.
         self.stat(path, true)?;
-        let how = OpenHow { read: true, no_follow: true, ..OpenHow::default() };
+        let how = OpenHow {
+            read: true,
+            no_follow: true,
+            ..OpenHow::default()
+        };
         match self.open(path, &how) {
             Ok(file) => Ok(file.set_mode(wanted)?),
             // A socket, or a file without the owner's read bit.
             Err(FsError::Errno(Errno::ENXIO | Errno::EACCES)) => {
-                self.at(path, Errno::EPERM, |parent, name| Ok(beneath::set_mode(parent, name, mode(wanted))?))
+                self.at(path, Errno::EPERM, |parent, name| {
+                    Ok(beneath::set_mode(parent, name, mode(wanted))?)
+                })
             }
             Err(error) => Err(error),
         }
     }
 
-    fn set_times(&self, path: &str, accessed: Option<FileTime>, modified: Option<FileTime>) -> FsResult<()> {
+    fn set_times(
+        &self,
+        path: &str,
+        accessed: Option<FileTime>,
+        modified: Option<FileTime>,
+    ) -> FsResult<()> {
         let times = timestamps(accessed, modified);
         if path.is_empty() {
-            return Ok(retry(|| rustix::fs::utimensat(&self.root, ".", &times, AtFlags::empty())).map_err(Errno::from)?);
+            return Ok(
+                retry(|| rustix::fs::utimensat(&self.root, ".", &times, AtFlags::empty()))
+                    .map_err(Errno::from)?,
+            );
         }
         self.stat(path, true)?;
-        self.at(path, Errno::EPERM, |parent, name| Ok(retry(|| rustix::fs::utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW))?))
+        self.at(path, Errno::EPERM, |parent, name| {
+            Ok(retry(|| {
+                rustix::fs::utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+            })?)
+        })
     }
 
     fn usage(&self) -> FsResult<FsUsage> {
@@ -271,10 +346,19 @@ fn mode(bits: u32) -> Mode {
 
 fn timestamps(accessed: Option<FileTime>, modified: Option<FileTime>) -> Timestamps {
     let convert = |time: Option<FileTime>| match time {
-        Some(time) => rustix::fs::Timespec { tv_sec: time.seconds, tv_nsec: i64::from(time.nanoseconds) },
-        None => rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
+        Some(time) => rustix::fs::Timespec {
+            tv_sec: time.seconds,
+            tv_nsec: i64::from(time.nanoseconds),
+        },
+        None => rustix::fs::Timespec {
+            tv_sec: 0,
+            tv_nsec: rustix::fs::UTIME_OMIT,
+        },
     };
-    Timestamps { last_access: convert(accessed), last_modification: convert(modified) }
+    Timestamps {
+        last_access: convert(accessed),
+        last_modification: convert(modified),
+    }
 }
 
 fn kind(file_type: FileType) -> FileKind {
@@ -288,9 +372,16 @@ fn kind(file_type: FileType) -> FileKind {
     }
 }
 
-#[expect(clippy::useless_conversion, clippy::unnecessary_cast, reason = "the fields' types differ between hosts")]
+#[expect(
+    clippy::useless_conversion,
+    clippy::unnecessary_cast,
+    reason = "the fields' types differ between hosts"
+)]
 fn convert(stat: &rustix::fs::Stat, device: u64) -> Stat {
-    let time = |seconds: i64, nanoseconds: u64| FileTime { seconds, nanoseconds: u32::try_from(nanoseconds).unwrap_or(0) };
+    let time = |seconds: i64, nanoseconds: u64| FileTime {
+        seconds,
+        nanoseconds: u32::try_from(nanoseconds).unwrap_or(0),
+    };
     Stat {
         device,
         inode: u64::from(stat.st_ino),

@@ -27,7 +27,10 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) const fn new(limit: u64) -> Self {
-        Self { limit, used: AtomicU64::new(0) }
+        Self {
+            limit,
+            used: AtomicU64::new(0),
+        }
     }
 
     pub(super) const fn limit(&self) -> u64 {
@@ -107,13 +110,20 @@ impl Chunk {
             Self::Hole if is_zero(bytes) => return Ok(()),
             _ => {}
         }
-        let size = end.max(self.bytes().len()).next_power_of_two().clamp(MIN_BUFFER, CHUNK);
+        let size = end
+            .max(self.bytes().len())
+            .next_power_of_two()
+            .clamp(MIN_BUFFER, CHUNK);
         budget.reserve((size as u64).saturating_sub(self.charged()))?;
         let old = self.bytes();
         let fresh = if bytes.len() == size {
             Arc::from(bytes)
         } else {
-            let mut fresh: Arc<[u8]> = if old.len() == size { Arc::from(old) } else { std::iter::repeat_n(0, size).collect() };
+            let mut fresh: Arc<[u8]> = if old.len() == size {
+                Arc::from(old)
+            } else {
+                std::iter::repeat_n(0, size).collect()
+            };
             if let Some(own) = Arc::get_mut(&mut fresh) {
                 if old.len() != size {
                     own[..old.len()].copy_from_slice(old);
@@ -168,8 +178,21 @@ pub(super) struct Content {
 impl Content {
     /// The bytes themselves, without a copy until written.
     pub(super) fn from_static(bytes: &'static [u8]) -> Self {
-        let chunks = bytes.chunks(CHUNK).map(|piece| if is_zero(piece) { Chunk::Hole } else { Chunk::Static(piece) }).collect();
-        Self { chunks: Arc::new(chunks), len: bytes.len() as u64, charged: 0 }
+        let chunks = bytes
+            .chunks(CHUNK)
+            .map(|piece| {
+                if is_zero(piece) {
+                    Chunk::Hole
+                } else {
+                    Chunk::Static(piece)
+                }
+            })
+            .collect();
+        Self {
+            chunks: Arc::new(chunks),
+            len: bytes.len() as u64,
+            charged: 0,
+        }
     }
 
     pub(super) const fn len(&self) -> u64 {
@@ -200,15 +223,25 @@ impl Content {
     }
 
     /// Writes all, or as much as the budget allows; `ENOSPC` when that is nothing, `EFBIG` past [`MAX_LEN`].
-    pub(super) fn write_at(&mut self, offset: u64, bytes: &[u8], budget: &Budget) -> Result<usize, Errno> {
+    pub(super) fn write_at(
+        &mut self,
+        offset: u64,
+        bytes: &[u8],
+        budget: &Budget,
+    ) -> Result<usize, Errno> {
         if bytes.is_empty() {
             return Ok(0);
         }
-        let end = offset.checked_add(bytes.len() as u64).filter(|&end| end <= MAX_LEN).ok_or(Errno::EFBIG)?;
+        let end = offset
+            .checked_add(bytes.len() as u64)
+            .filter(|&end| end <= MAX_LEN)
+            .ok_or(Errno::EFBIG)?;
         let chunks = Arc::make_mut(&mut self.chunks);
         let needed = index(end - 1) + 1;
         if chunks.len() < needed {
-            chunks.try_reserve(needed - chunks.len()).map_err(|_| Errno::ENOSPC)?;
+            chunks
+                .try_reserve(needed - chunks.len())
+                .map_err(|_| Errno::ENOSPC)?;
             chunks.resize(needed, Chunk::Hole);
         }
         let mut done = 0;
@@ -260,22 +293,39 @@ impl Content {
 
     /// Makes `[offset, offset + len)` equal to the same many bytes of `source` from `source_offset`, sharing whole chunks where both offsets are aligned alike
     /// on chunk boundaries. Returns the bytes done: short at the source's end.
-    pub(super) fn clone_range(&mut self, source: &Self, source_offset: u64, offset: u64, len: u64, budget: &Budget) -> Result<u64, Errno> {
+    pub(super) fn clone_range(
+        &mut self,
+        source: &Self,
+        source_offset: u64,
+        offset: u64,
+        len: u64,
+        budget: &Budget,
+    ) -> Result<u64, Errno> {
         let len = len.min(source.len.saturating_sub(source_offset));
-        let end = offset.checked_add(len).filter(|&end| end <= MAX_LEN).ok_or(Errno::EFBIG)?;
+        let end = offset
+            .checked_add(len)
+            .filter(|&end| end <= MAX_LEN)
+            .ok_or(Errno::EFBIG)?;
         let mut done = 0;
         let mut buffer = Vec::new();
         while done < len {
             let (from, to) = (source_offset + done, offset + done);
             let left = len - done;
             // A last partial chunk can be shared too, when nothing follows on either side.
-            let whole = left >= CHUNK as u64 || (from + left == source.len && to + left >= self.len);
+            let whole =
+                left >= CHUNK as u64 || (from + left == source.len && to + left >= self.len);
             let step = left.min(CHUNK as u64);
             let result = if within(from) == 0 && within(to) == 0 && whole {
-                let chunk = source.chunks.get(index(from)).cloned().unwrap_or(Chunk::Hole);
+                let chunk = source
+                    .chunks
+                    .get(index(from))
+                    .cloned()
+                    .unwrap_or(Chunk::Hole);
                 self.put(index(to), chunk, budget)
             } else {
-                let step = left.min((CHUNK - within(from)) as u64).min((CHUNK - within(to)) as u64);
+                let step = left
+                    .min((CHUNK - within(from)) as u64)
+                    .min((CHUNK - within(to)) as u64);
                 buffer.resize(usize::try_from(step).unwrap_or(CHUNK), 0);
                 source.read_at(from, &mut buffer);
                 self.write_at(to, &buffer, budget).map(drop)
@@ -285,7 +335,11 @@ impl Content {
                 Err(error) if done == 0 => return Err(error),
                 Err(_) => break,
             }
-            let step = if within(from) == 0 && within(to) == 0 && whole { step } else { buffer.len() as u64 };
+            let step = if within(from) == 0 && within(to) == 0 && whole {
+                step
+            } else {
+                buffer.len() as u64
+            };
             done += step;
             self.len = self.len.max(to + step);
         }
@@ -340,7 +394,10 @@ mod tests {
             content.set_len(100, &budget).unwrap();
             content.set_len(2 * CHUNK as u64, &budget).unwrap();
             let all = read_all(&content);
-            assert!(all[..100].iter().all(|&byte| byte == 9) && all[100..].iter().all(|&byte| byte == 0));
+            assert!(
+                all[..100].iter().all(|&byte| byte == 9)
+                    && all[100..].iter().all(|&byte| byte == 0)
+            );
             if let Some(other) = other {
                 assert_eq!(read_all(&other), [9; 2 * CHUNK]);
             }
@@ -352,7 +409,10 @@ mod tests {
         let budget = Budget::new(2 * CHUNK as u64);
         let mut content = Content::default();
         assert_eq!(content.write_at(0, &[1; 3 * CHUNK], &budget), Ok(2 * CHUNK));
-        assert_eq!(content.write_at(2 * CHUNK as u64, b"x", &budget), Err(Errno::ENOSPC));
+        assert_eq!(
+            content.write_at(2 * CHUNK as u64, b"x", &budget),
+            Err(Errno::ENOSPC)
+        );
         assert_eq!(budget.used(), content.charged());
         content.set_len(1, &budget).unwrap();
         content.set_len(0, &budget).unwrap();
@@ -364,14 +424,24 @@ mod tests {
     fn clone_range_shares_chunks_and_copies_odd_pieces() {
         let budget = Budget::new(u64::MAX);
         let mut source = Content::default();
-        let bytes: Vec<u8> = (0..3 * CHUNK + 77).map(|n| u8::try_from(n % 251).unwrap()).collect();
+        let bytes: Vec<u8> = (0..3 * CHUNK + 77)
+            .map(|n| u8::try_from(n % 251).unwrap())
+            .collect();
         source.write_at(0, &bytes, &budget).unwrap();
         let mut whole = Content::default();
-        assert_eq!(whole.clone_range(&source, 0, 0, u64::MAX, &budget), Ok(bytes.len() as u64));
+        assert_eq!(
+            whole.clone_range(&source, 0, 0, u64::MAX, &budget),
+            Ok(bytes.len() as u64)
+        );
         assert_eq!(read_all(&whole), bytes);
-        assert!(matches!((&whole.chunks[1], &source.chunks[1]), (Chunk::Data(a), Chunk::Data(b)) if Arc::ptr_eq(a, b)));
+        assert!(
+            matches!((&whole.chunks[1], &source.chunks[1]), (Chunk::Data(a), Chunk::Data(b)) if Arc::ptr_eq(a, b))
+        );
         let mut odd = Content::default();
-        assert_eq!(odd.clone_range(&source, 10, 3, 2 * CHUNK as u64, &budget), Ok(2 * CHUNK as u64));
+        assert_eq!(
+            odd.clone_range(&source, 10, 3, 2 * CHUNK as u64, &budget),
+            Ok(2 * CHUNK as u64)
+        );
         assert_eq!(&read_all(&odd)[3..], &bytes[10..10 + 2 * CHUNK]);
     }
 }

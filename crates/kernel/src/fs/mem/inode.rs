@@ -29,18 +29,41 @@ pub(super) struct Inode {
 }
 
 impl Inode {
-    pub(super) fn new(superblock: &Arc<Superblock>, number: u64, kind: FileKind, mode: u32, content: Content) -> Arc<Self> {
+    pub(super) fn new(
+        superblock: &Arc<Superblock>,
+        number: u64,
+        kind: FileKind,
+        mode: u32,
+        content: Content,
+    ) -> Arc<Self> {
         let time = now();
         let links = if kind == FileKind::Directory { 2 } else { 1 };
-        let state = State { mode: mode & 0o7777, links, accessed: time, modified: time, changed: time, content };
-        Arc::new(Self { number, kind, superblock: Arc::clone(superblock), state: RwLock::new(state) })
+        let state = State {
+            mode: mode & 0o7777,
+            links,
+            accessed: time,
+            modified: time,
+            changed: time,
+            content,
+        };
+        Arc::new(Self {
+            number,
+            kind,
+            superblock: Arc::clone(superblock),
+            state: RwLock::new(state),
+        })
     }
 
     /// The same file in another file system: content shared until written, no cost per byte. Its charge is taken without a look at the limit.
     pub(super) fn fork(&self, superblock: &Arc<Superblock>) -> Arc<Self> {
         let state = self.state().clone();
         superblock.budget.force(state.content.charged());
-        Arc::new(Self { number: self.number, kind: self.kind, superblock: Arc::clone(superblock), state: RwLock::new(state) })
+        Arc::new(Self {
+            number: self.number,
+            kind: self.kind,
+            superblock: Arc::clone(superblock),
+            state: RwLock::new(state),
+        })
     }
 
     pub(super) fn state(&self) -> RwLockReadGuard<'_, State> {
@@ -54,7 +77,11 @@ impl Inode {
     /// One name more or fewer; also for a directory's `..` entries.
     pub(super) fn change_links(&self, more: bool) {
         let mut state = self.state_mut();
-        state.links = if more { state.links.saturating_add(1) } else { state.links.saturating_sub(1) };
+        state.links = if more {
+            state.links.saturating_add(1)
+        } else {
+            state.links.saturating_sub(1)
+        };
         state.changed = now();
     }
 
@@ -67,7 +94,11 @@ impl Inode {
 
     pub(super) fn status(&self) -> Stat {
         let state = self.state();
-        let size = if self.kind == FileKind::Directory { 4096 } else { state.content.len() };
+        let size = if self.kind == FileKind::Directory {
+            4096
+        } else {
+            state.content.len()
+        };
         Stat {
             device: self.superblock.device,
             inode: self.number,
@@ -92,7 +123,11 @@ impl Inode {
         Ok(())
     }
 
-    pub(super) fn utimes(&self, accessed: Option<FileTime>, modified: Option<FileTime>) -> Result<(), Errno> {
+    pub(super) fn utimes(
+        &self,
+        accessed: Option<FileTime>,
+        modified: Option<FileTime>,
+    ) -> Result<(), Errno> {
         self.superblock.writable()?;
         let mut state = self.state_mut();
         state.accessed = accessed.unwrap_or(state.accessed);
@@ -113,7 +148,12 @@ impl Inode {
 
 impl Drop for Inode {
     fn drop(&mut self) {
-        let charged = self.state.get_mut().unwrap_or_else(PoisonError::into_inner).content.charged();
+        let charged = self
+            .state
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .content
+            .charged();
         self.superblock.budget.release(charged);
     }
 }
@@ -137,22 +177,31 @@ impl File for Inode {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
-        self.changing()?.content.write_at(offset, bytes, &self.superblock.budget)
+        self.changing()?
+            .content
+            .write_at(offset, bytes, &self.superblock.budget)
     }
 
     fn append(&self, bytes: &[u8]) -> Result<(usize, u64), Errno> {
         let mut state = self.changing()?;
         let end = state.content.len();
-        let n = state.content.write_at(end, bytes, &self.superblock.budget)?;
+        let n = state
+            .content
+            .write_at(end, bytes, &self.superblock.budget)?;
         Ok((n, end + n as u64))
     }
 
     fn set_len(&self, len: u64) -> Result<(), Errno> {
-        self.changing()?.content.set_len(len, &self.superblock.budget)
+        self.changing()?
+            .content
+            .set_len(len, &self.superblock.budget)
     }
 
     fn allocate(&self, offset: u64, len: u64, keep_size: bool) -> Result<(), Errno> {
-        let end = offset.checked_add(len).filter(|&end| end <= MAX_LEN).ok_or(Errno::EFBIG)?;
+        let end = offset
+            .checked_add(len)
+            .filter(|&end| end <= MAX_LEN)
+            .ok_or(Errno::EFBIG)?;
         let mut state = self.changing()?;
         // Space is not set aside, but what cannot fit is refused.
         let missing = end.saturating_sub(state.content.len());
@@ -168,15 +217,34 @@ impl File for Inode {
         self.chmod(mode)
     }
 
-    fn set_times(&self, accessed: Option<FileTime>, modified: Option<FileTime>) -> Result<(), Errno> {
+    fn set_times(
+        &self,
+        accessed: Option<FileTime>,
+        modified: Option<FileTime>,
+    ) -> Result<(), Errno> {
         self.utimes(accessed, modified)
     }
 
-    fn clone_range(&self, source: &dyn File, source_offset: u64, offset: u64, len: u64) -> Result<u64, Errno> {
-        let source = source.as_any().downcast_ref::<Self>().ok_or(Errno::EOPNOTSUPP)?;
+    fn clone_range(
+        &self,
+        source: &dyn File,
+        source_offset: u64,
+        offset: u64,
+        len: u64,
+    ) -> Result<u64, Errno> {
+        let source = source
+            .as_any()
+            .downcast_ref::<Self>()
+            .ok_or(Errno::EOPNOTSUPP)?;
         // A reference, not a copy; and never two inode locks at once.
         let content = source.state().content.clone();
-        self.changing()?.content.clone_range(&content, source_offset, offset, len, &self.superblock.budget)
+        self.changing()?.content.clone_range(
+            &content,
+            source_offset,
+            offset,
+            len,
+            &self.superblock.budget,
+        )
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -32,7 +32,11 @@ struct Superblock {
 
 impl Superblock {
     fn writable(&self) -> Result<(), Errno> {
-        if self.read_only.load(Ordering::Relaxed) { Err(Errno::EROFS) } else { Ok(()) }
+        if self.read_only.load(Ordering::Relaxed) {
+            Err(Errno::EROFS)
+        } else {
+            Ok(())
+        }
     }
 
     fn number(&self) -> u64 {
@@ -70,9 +74,24 @@ impl MemFs {
             read_only: AtomicBool::new(false),
         });
         let mut tree = Tree::default();
-        let root = Inode::new(&superblock, ROOT, FileKind::Directory, 0o755, Content::default());
-        tree.nodes.insert(ROOT, Node { inode: root, body: Body::Directory(BTreeMap::new()) });
-        Self { superblock, tree: Arc::new(RwLock::new(tree)) }
+        let root = Inode::new(
+            &superblock,
+            ROOT,
+            FileKind::Directory,
+            0o755,
+            Content::default(),
+        );
+        tree.nodes.insert(
+            ROOT,
+            Node {
+                inode: root,
+                body: Body::Directory(BTreeMap::new()),
+            },
+        );
+        Self {
+            superblock,
+            tree: Arc::new(RwLock::new(tree)),
+        }
     }
 
     /// Adds a file whose bytes stay in the binary until written. Missing parents are made with mode 0755; `path` has no leading slash.
@@ -123,11 +142,20 @@ impl MemFs {
                     Body::Link(target) => Body::Link(target.clone()),
                     Body::Leaf => Body::Leaf,
                 };
-                (number, Node { inode: node.inode.fork(&superblock), body })
+                (
+                    number,
+                    Node {
+                        inode: node.inode.fork(&superblock),
+                        body,
+                    },
+                )
             })
             .collect();
         drop(tree);
-        Self { superblock, tree: Arc::new(RwLock::new(Tree { nodes })) }
+        Self {
+            superblock,
+            tree: Arc::new(RwLock::new(Tree { nodes })),
+        }
     }
 
     /// Bytes that files hold of their own (see [`Self::with_limit`]).
@@ -163,7 +191,13 @@ impl MemFs {
     }
 
     fn inode(&self, kind: FileKind, mode: u32, content: Content) -> Arc<Inode> {
-        Inode::new(&self.superblock, self.superblock.number(), kind, mode, content)
+        Inode::new(
+            &self.superblock,
+            self.superblock.number(),
+            kind,
+            mode,
+            content,
+        )
     }
 
     fn make_parents(&self, path: &str) -> Result<(), Errno> {
@@ -203,7 +237,11 @@ fn flat<T>(result: FsResult<T>) -> Result<T, Errno> {
 
 fn check_access(inode: &Inode, how: &OpenHow) -> Result<(), Errno> {
     let mode = inode.state().mode;
-    if (how.read && mode & 0o400 == 0) || (how.write && mode & 0o200 == 0) { Err(Errno::EACCES) } else { Ok(()) }
+    if (how.read && mode & 0o400 == 0) || (how.write && mode & 0o200 == 0) {
+        Err(Errno::EACCES)
+    } else {
+        Ok(())
+    }
 }
 
 impl MemFs {
@@ -213,9 +251,17 @@ impl MemFs {
         }
         match &node.body {
             Body::Link(_) if how.no_follow => Err(Errno::ELOOP.into()),
-            Body::Link(target) => Err(FsError::Symlink { consumed: path.len(), target: target.to_string() }),
-            Body::Directory(_) if how.write || how.create || how.truncate => Err(Errno::EISDIR.into()),
-            Body::Directory(_) => Ok(Arc::new(OpenDirectory { tree: Arc::clone(&self.tree), inode: Arc::clone(&node.inode) })),
+            Body::Link(target) => Err(FsError::Symlink {
+                consumed: path.len(),
+                target: target.to_string(),
+            }),
+            Body::Directory(_) if how.write || how.create || how.truncate => {
+                Err(Errno::EISDIR.into())
+            }
+            Body::Directory(_) => Ok(Arc::new(OpenDirectory {
+                tree: Arc::clone(&self.tree),
+                inode: Arc::clone(&node.inode),
+            })),
             Body::Leaf if how.directory => Err(Errno::ENOTDIR.into()),
             Body::Leaf if node.inode.kind != FileKind::Regular => Err(Errno::ENXIO.into()),
             Body::Leaf => {
@@ -290,22 +336,34 @@ impl FileSystem for MemFs {
 
     fn rename(&self, from: &str, to: &str, no_replace: bool) -> FsResult<()> {
         let mut tree = self.tree_mut()?;
-        let source = tree.find(from)?.ok_or(Errno::EBUSY)?;
+        // The order of the checks is Linux's: it decides which error is told.
+        let (source, target) = (
+            tree.find(from)?.ok_or(Errno::EBUSY)?,
+            tree.find(to)?.ok_or(Errno::EBUSY)?,
+        );
         let number = source.node.ok_or(Errno::ENOENT)?;
-        let target = tree.find(to)?.ok_or(Errno::EBUSY)?;
+        if no_replace && target.node.is_some() {
+            return Err(Errno::EEXIST.into());
+        }
+        let below = |path: &str, directory: &str| {
+            path.strip_prefix(directory)
+                .is_some_and(|rest| rest.starts_with('/'))
+        };
         let is_directory = matches!(tree.node(number)?.body, Body::Directory(_));
-        if is_directory && to.strip_prefix(from).is_some_and(|rest| rest.starts_with('/')) {
+        if below(to, from) {
             return Err(Errno::EINVAL.into());
         }
+        if below(from, to) {
+            return Err(Errno::ENOTEMPTY.into());
+        }
         if let Some(replaced) = target.node {
-            if no_replace {
-                return Err(Errno::EEXIST.into());
-            }
             if replaced == number {
                 return Ok(());
             }
             match (&tree.node(replaced)?.body, is_directory) {
-                (Body::Directory(entries), true) if !entries.is_empty() => return Err(Errno::ENOTEMPTY.into()),
+                (Body::Directory(entries), true) if !entries.is_empty() => {
+                    return Err(Errno::ENOTEMPTY.into());
+                }
                 (Body::Directory(_), true) => {}
                 (Body::Directory(_), false) => return Err(Errno::EISDIR.into()),
                 (_, true) => return Err(Errno::ENOTDIR.into()),
@@ -314,7 +372,8 @@ impl FileSystem for MemFs {
             tree.remove(target.directory, target.name)?;
         }
         tree.entries_mut(source.directory)?.remove(source.name);
-        tree.entries_mut(target.directory)?.insert(target.name.into(), number);
+        tree.entries_mut(target.directory)?
+            .insert(target.name.into(), number);
         tree.touch(source.directory, is_directory.then_some(false));
         tree.touch(target.directory, is_directory.then_some(true));
         tree.node(number)?.inode.state_mut().changed = super::now();
@@ -323,15 +382,21 @@ impl FileSystem for MemFs {
 
     fn link(&self, from: &str, to: &str) -> FsResult<()> {
         let mut tree = self.tree_mut()?;
-        let node = tree.lookup(from, false)?;
-        let number = node.inode.number;
-        if matches!(node.body, Body::Directory(_)) {
+        let (source, target) = (
+            tree.find(from)?.ok_or(Errno::EPERM)?,
+            tree.find(to)?.ok_or(Errno::EEXIST)?,
+        );
+        let number = source.node.ok_or(Errno::ENOENT)?;
+        if target.node.is_some() {
+            return Err(Errno::EEXIST.into());
+        }
+        if matches!(tree.node(number)?.body, Body::Directory(_)) {
             return Err(Errno::EPERM.into());
         }
-        let (directory, name) = tree.vacant(to)?;
-        tree.entries_mut(directory)?.insert(name.into(), number);
+        tree.entries_mut(target.directory)?
+            .insert(target.name.into(), number);
         tree.node(number)?.inode.change_links(true);
-        tree.touch(directory, None);
+        tree.touch(target.directory, None);
         Ok(())
     }
 
@@ -343,7 +408,11 @@ impl FileSystem for MemFs {
     }
 
     fn make_socket(&self, path: &str, mode: u32) -> FsResult<()> {
-        self.add_special(path, self.inode(FileKind::Socket, mode, Content::default()), Body::Leaf)
+        self.add_special(
+            path,
+            self.inode(FileKind::Socket, mode, Content::default()),
+            Body::Leaf,
+        )
     }
 
     fn read_link(&self, path: &str) -> FsResult<String> {
@@ -363,8 +432,17 @@ impl FileSystem for MemFs {
         Ok(self.tree().lookup(path, true)?.inode.chmod(mode)?)
     }
 
-    fn set_times(&self, path: &str, accessed: Option<FileTime>, modified: Option<FileTime>) -> FsResult<()> {
-        Ok(self.tree().lookup(path, true)?.inode.utimes(accessed, modified)?)
+    fn set_times(
+        &self,
+        path: &str,
+        accessed: Option<FileTime>,
+        modified: Option<FileTime>,
+    ) -> FsResult<()> {
+        Ok(self
+            .tree()
+            .lookup(path, true)?
+            .inode
+            .utimes(accessed, modified)?)
     }
 
     fn read_only(&self) -> bool {
@@ -376,7 +454,14 @@ impl FileSystem for MemFs {
         let budget = &self.superblock.budget;
         let total = budget.limit().min(1 << 50);
         let free = total.saturating_sub(budget.used());
-        Ok(FsUsage { magic: 0x0102_1994, block_size: 4096, blocks: total / 4096, free: free / 4096, files: 1 << 32, files_free: (1 << 32) - files })
+        Ok(FsUsage {
+            magic: 0x0102_1994,
+            block_size: 4096,
+            blocks: total / 4096,
+            free: free / 4096,
+            files: 1 << 32,
+            files_free: (1 << 32) - files,
+        })
     }
 }
 
@@ -407,7 +492,11 @@ impl File for OpenDirectory {
         self.inode.chmod(mode)
     }
 
-    fn set_times(&self, accessed: Option<FileTime>, modified: Option<FileTime>) -> Result<(), Errno> {
+    fn set_times(
+        &self,
+        accessed: Option<FileTime>,
+        modified: Option<FileTime>,
+    ) -> Result<(), Errno> {
         self.inode.utimes(accessed, modified)
     }
 

@@ -52,7 +52,10 @@ impl Tree {
         }
     }
 
-    pub(super) fn entries_mut(&mut self, number: u64) -> Result<&mut BTreeMap<Box<str>, u64>, Errno> {
+    pub(super) fn entries_mut(
+        &mut self,
+        number: u64,
+    ) -> Result<&mut BTreeMap<Box<str>, u64>, Errno> {
         match &mut self.nodes.get_mut(&number).ok_or(Errno::ENOENT)?.body {
             Body::Directory(entries) => Ok(entries),
             _ => Err(Errno::ENOTDIR),
@@ -70,11 +73,18 @@ impl Tree {
             let rest = &path[start..];
             let entries = self.entries(directory)?;
             let Some(slash) = rest.find('/') else {
-                return Ok(Some(Place { directory, name: rest, node: entries.get(rest).copied() }));
+                return Ok(Some(Place {
+                    directory,
+                    name: rest,
+                    node: entries.get(rest).copied(),
+                }));
             };
             let number = *entries.get(&rest[..slash]).ok_or(Errno::ENOENT)?;
             if let Body::Link(target) = &self.node(number)?.body {
-                return Err(FsError::Symlink { consumed: start + slash, target: target.to_string() });
+                return Err(FsError::Symlink {
+                    consumed: start + slash,
+                    target: target.to_string(),
+                });
             }
             directory = number;
             start += slash + 1;
@@ -88,7 +98,10 @@ impl Tree {
         };
         let node = self.node(place.node.ok_or(Errno::ENOENT)?)?;
         match &node.body {
-            Body::Link(target) if follow => Err(FsError::Symlink { consumed: path.len(), target: target.to_string() }),
+            Body::Link(target) if follow => Err(FsError::Symlink {
+                consumed: path.len(),
+                target: target.to_string(),
+            }),
             _ => Ok(node),
         }
     }
@@ -103,7 +116,13 @@ impl Tree {
     }
 
     /// Adds a new inode under a free name.
-    pub(super) fn insert(&mut self, directory: u64, name: &str, inode: Arc<Inode>, body: Body) -> Result<(), Errno> {
+    pub(super) fn insert(
+        &mut self,
+        directory: u64,
+        name: &str,
+        inode: Arc<Inode>,
+        body: Body,
+    ) -> Result<(), Errno> {
         let number = inode.number;
         let is_directory = matches!(body, Body::Directory(_));
         self.entries_mut(directory)?.insert(name.into(), number);
@@ -114,7 +133,10 @@ impl Tree {
 
     /// Removes a name, and the node when it was the last. The caller has checked that a directory is empty.
     pub(super) fn remove(&mut self, directory: u64, name: &str) -> Result<(), Errno> {
-        let number = self.entries_mut(directory)?.remove(name).ok_or(Errno::ENOENT)?;
+        let number = self
+            .entries_mut(directory)?
+            .remove(name)
+            .ok_or(Errno::ENOENT)?;
         let node = self.node(number)?;
         let is_directory = matches!(node.body, Body::Directory(_));
         node.inode.change_links(false);
@@ -143,8 +165,15 @@ impl Tree {
         let entries = self.entries(number)?;
         let mut list = Vec::with_capacity(entries.len());
         for (name, number) in entries {
-            let kind = self.nodes.get(number).map_or(FileKind::Regular, |node| node.inode.kind);
-            list.push(DirEntry { name: name.to_string(), inode: *number, kind });
+            let kind = self
+                .nodes
+                .get(number)
+                .map_or(FileKind::Regular, |node| node.inode.kind);
+            list.push(DirEntry {
+                name: name.to_string(),
+                inode: *number,
+                kind,
+            });
         }
         Ok(list)
     }
