@@ -148,7 +148,11 @@ pub trait File: Send + Sync {
     }
 
     /// [`File::read_at`] into several buffers, one after the other.
-    fn read_vectored_at(&self, mut offset: u64, out: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
+    fn read_vectored_at(
+        &self,
+        mut offset: u64,
+        out: &mut [IoSliceMut<'_>],
+    ) -> Result<usize, Errno> {
         let mut total = 0;
         for buffer in out {
             let n = match self.read_at(offset, buffer) {
@@ -209,7 +213,11 @@ pub trait File: Send + Sync {
     }
 
     /// Sets access and modification time; `None` leaves one.
-    fn set_times(&self, _accessed: Option<FileTime>, _modified: Option<FileTime>) -> Result<(), Errno> {
+    fn set_times(
+        &self,
+        _accessed: Option<FileTime>,
+        _modified: Option<FileTime>,
+    ) -> Result<(), Errno> {
         Err(Errno::EOPNOTSUPP)
     }
 
@@ -219,7 +227,13 @@ pub trait File: Send + Sync {
     }
 
     /// Shares or copies `len` bytes from `source` (`copy_file_range(2)`); `EOPNOTSUPP` makes the caller copy through a buffer.
-    fn clone_range(&self, _source: &dyn File, _source_offset: u64, _offset: u64, _len: u64) -> Result<u64, Errno> {
+    fn clone_range(
+        &self,
+        _source: &dyn File,
+        _source_offset: u64,
+        _offset: u64,
+        _len: u64,
+    ) -> Result<u64, Errno> {
         Err(Errno::EOPNOTSUPP)
     }
 
@@ -270,7 +284,13 @@ impl OpenFile {
     /// A new description at offset 0.
     #[must_use]
     pub fn new(file: Arc<dyn File>, flags: u32, path: Option<String>) -> Arc<Self> {
-        Arc::new(Self { file, flags: AtomicU32::new(flags), position: Mutex::new(0), listing: Mutex::new(None), path })
+        Arc::new(Self {
+            file,
+            flags: AtomicU32::new(flags),
+            position: Mutex::new(0),
+            listing: Mutex::new(None),
+            path,
+        })
     }
 
     /// The `O_*` flags.
