@@ -42,6 +42,11 @@ pub fn host_target() -> Result<String> {
     host.map(str::to_owned).context("rustc -vV names no host")
 }
 
+/// The profile that is an input of the build, if there is one: trained by `cargo xtask pgo`.
+pub fn profile_path(workspace: &std::path::Path) -> std::path::PathBuf {
+    workspace.join("guest/profile/postgres.profdata")
+}
+
 /// Builds what is missing and makes it current.
 pub fn run(options: &Options) -> Result<()> {
     let target = match &options.target {
