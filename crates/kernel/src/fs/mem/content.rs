@@ -176,18 +176,9 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// The bytes themselves, without a copy until written.
+    /// The bytes themselves, without a copy until written. They are not looked at, so that pages of the binary are not loaded.
     pub(super) fn from_static(bytes: &'static [u8]) -> Self {
-        let chunks = bytes
-            .chunks(CHUNK)
-            .map(|piece| {
-                if is_zero(piece) {
-                    Chunk::Hole
-                } else {
-                    Chunk::Static(piece)
-                }
-            })
-            .collect();
+        let chunks = bytes.chunks(CHUNK).map(Chunk::Static).collect();
         Self {
             chunks: Arc::new(chunks),
             len: bytes.len() as u64,
