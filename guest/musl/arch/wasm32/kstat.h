@@ -1,0 +1,1 @@
+/* stat() and friends are made of statx: there is no kernel structure of their own. */

@@ -1,0 +1,57 @@
+/*
+ * Loadable modules are linked into the main module. dlopen() finds them by base name in a table that the build writes.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
+#include "dl_table.h"
+
+static char message[256];
+static int failed;
+
+static int same_library(const char *name, const char *file)
+{
+	const char *slash = strrchr(file, '/');
+	const char *base = slash ? slash + 1 : file;
+	size_t length = strlen(name);
+
+	return strncmp(base, name, length) == 0 && (base[length] == 0 || strcmp(base + length, ".so") == 0);
+}
+
+void *dlopen(const char *file, int mode)
+{
+	for (const struct guest_library *library = guest_libraries; file && library->name; library++)
+		if (same_library(library->name, file))
+			return (void *)library;
+	failed = 1;
+	snprintf(message, sizeof message, "no library \"%s\" is linked into this program", file ? file : "");
+	return 0;
+}
+
+void *dlsym(void *restrict handle, const char *restrict name)
+{
+	const struct guest_library *library = handle;
+
+	for (const struct guest_symbol *symbol = library->symbols; symbol->name; symbol++)
+		if (strcmp(symbol->name, name) == 0)
+			return symbol->address;
+	failed = 1;
+	snprintf(message, sizeof message, "library \"%s\" has no symbol \"%s\"", library->name, name);
+	return 0;
+}
+
+char *dlerror(void)
+{
+	if (!failed)
+		return 0;
+	failed = 0;
+	return message;
+}
+
+int dlclose(void *handle)
+{
+	return 0;
+}
