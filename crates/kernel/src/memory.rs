@@ -186,6 +186,10 @@ pub trait Machine: Send + Sync {
     /// exactly once. System calls of the guest go to [`crate::syscalls::dispatch`].
     fn start(&self, process: Arc<Process>, entry: Entry) -> Result<(), Errno>;
 
+    /// Makes the thread of `process` leave the guest if it runs there without ever calling the kernel. The process has been told to end already.
+    /// The default does nothing: the thread leaves at its next call.
+    fn interrupt(&self, _process: &Process) {}
+
     /// Bytes of native stack each guest thread has; `RLIMIT_STACK` answers less.
     fn native_stack_size(&self) -> u64;
 }
