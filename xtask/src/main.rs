@@ -1,6 +1,7 @@
 //! `cargo xtask`: builds the assets, checks the machine, runs the suites. See `cargo xtask --help`.
 
 mod assets;
+mod bench;
 mod cache;
 mod demo;
 mod doctor;
@@ -10,6 +11,7 @@ mod fingerprint;
 mod pgo;
 mod process;
 mod progress;
+mod regress;
 mod suite;
 mod tools;
 mod unpack;
@@ -46,6 +48,12 @@ enum Command {
         /// The image to write
         file: std::path::PathBuf,
     },
+    /// PostgreSQL's own core regression suite against the embedded server
+    Regress(regress::Options),
+    /// PostgreSQL's own isolation suite against the embedded server
+    Isolation(regress::Options),
+    /// Measures the embedded server beside native PostgreSQL
+    Bench(bench::Options),
     /// Trains the profile that the optimiser uses and stores it as an input of the build
     Pgo(pgo::Options),
 }
@@ -68,6 +76,9 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo => demo::run()?,
         Command::Test(options) => suite::run(&options)?,
         Command::Image { dir, file } => std::fs::write(file, assets::image(&dir)?)?,
+        Command::Regress(options) => return regress::run(regress::Suite::Core, &options),
+        Command::Isolation(options) => return regress::run(regress::Suite::Isolation, &options),
+        Command::Bench(options) => bench::run(&options)?,
         Command::Pgo(options) => pgo::run(&options)?,
     }
     Ok(ExitCode::SUCCESS)

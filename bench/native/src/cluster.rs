@@ -30,6 +30,15 @@ pub struct Cluster {
 impl Cluster {
     /// Runs `initdb` (C locale, UTF-8, scram-sha-256 over TCP and Unix sockets alike) and starts nothing yet.
     pub fn init(install: &Install, settings: &[(String, String)]) -> Result<Self> {
+        Self::init_with(install, settings, "scram-sha-256")
+    }
+
+    /// Like [`init`](Self::init), but whoever connects is let in as whom they say they are: the suites connect under many names.
+    pub fn init_trusting(install: &Install, settings: &[(String, String)]) -> Result<Self> {
+        Self::init_with(install, settings, "trust")
+    }
+
+    fn init_with(install: &Install, settings: &[(String, String)], auth: &str) -> Result<Self> {
         let scratch = Scratch::new("pglite-oxide-native-cluster")?;
         let password = scratch.path().join("password");
         fs::write(&password, PASSWORD)?;
@@ -40,10 +49,10 @@ impl Cluster {
                 "--username=postgres",
                 "--encoding=UTF8",
                 "--no-locale",
-                "--auth=scram-sha-256",
                 "--no-sync",
                 "--no-instructions",
             ])
+            .arg(format!("--auth={auth}"))
             .arg("--pgdata")
             .arg(scratch.path().join("data"))
             .arg("--pwfile")
