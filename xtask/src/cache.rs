@@ -16,7 +16,8 @@ use crate::progress::{Bar, Progress};
 
 /// How many results of one step are kept.
 const KEEP: usize = 3;
-const RECORD: &str = ".step.json";
+/// The name of the record in a finished step.
+pub const RECORD: &str = ".step.json";
 
 /// What is remembered of a finished step, beside its output.
 #[derive(Clone, Debug, Serialize, Deserialize)]

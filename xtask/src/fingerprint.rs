@@ -84,6 +84,12 @@ impl Inputs {
         self
     }
 
+    /// The result of another step.
+    #[must_use]
+    pub fn step(self, output: &crate::cache::Output) -> Self {
+        self.value(format!("step {}", output.record.step), &output.record.fingerprint)
+    }
+
     /// The contents of one small file.
     pub fn file(self, name: impl Into<String>, path: &Path) -> Result<Self> {
         let print = Fingerprint::of_file(path)?;

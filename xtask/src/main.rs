@@ -7,7 +7,7 @@ mod demo;
 mod doctor;
 mod fetch;
 mod fingerprint;
-//GUEST mod guest;
+mod guest;
 mod pgo;
 mod process;
 mod progress;

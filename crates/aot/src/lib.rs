@@ -23,6 +23,13 @@ pub fn initdb() -> Option<&'static Module> {
     linked::initdb()
 }
 
+/// The conformance tests of kernel and machine.
+#[cfg(feature = "guest-tests")]
+#[must_use]
+pub fn guest_tests() -> Option<&'static Module> {
+    linked::guest_tests()
+}
+
 #[cfg(not(pglite_oxide_no_assets))]
 mod linked {
     use super::Module;
@@ -35,6 +42,8 @@ mod linked {
         safe static pgl_module_postgres: Module;
         #[cfg(feature = "initdb")]
         safe static pgl_module_initdb: Module;
+        #[cfg(feature = "guest-tests")]
+        safe static pgl_module_guest_tests: Module;
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "the twin without assets has none")]
@@ -46,6 +55,12 @@ mod linked {
     #[expect(clippy::unnecessary_wraps, reason = "the twin without assets has none")]
     pub(super) fn initdb() -> Option<&'static Module> {
         Some(&pgl_module_initdb)
+    }
+
+    #[cfg(feature = "guest-tests")]
+    #[expect(clippy::unnecessary_wraps, reason = "the twin without assets has none")]
+    pub(super) fn guest_tests() -> Option<&'static Module> {
+        Some(&pgl_module_guest_tests)
     }
 }
 
@@ -62,6 +77,11 @@ mod linked {
 
     #[cfg(feature = "initdb")]
     pub(super) fn initdb() -> Option<&'static Module> {
+        None
+    }
+
+    #[cfg(feature = "guest-tests")]
+    pub(super) fn guest_tests() -> Option<&'static Module> {
         None
     }
 }

@@ -1,40 +1,53 @@
 //! The steps and what each depends on.
+//!
+//! ```text
+//! sources, tools -> libc -> postgres -> link -> translate -> compile -> objects -> template -> assets
+//!                               `-> share ------------------------------'
+//! ```
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use pglite_oxide_asset_locator as locator;
 
-use crate::cache::{Cache, Output, Record};
+use crate::cache::{Cache, Output, Record, Workplace};
 use crate::fetch::{Fetcher, Pinned, pins};
 use crate::fingerprint::Inputs;
+use crate::guest::{self, GuestCtx, Profile};
 use crate::tools::{self, HostTools};
-use crate::unpack;
+use crate::{pgo, process, suite, unpack};
 
 use super::finish::{self, Parts};
+use super::{profile_path, share};
 
 /// Everything a build works with.
 pub struct Builder<'a> {
     cache: &'a Cache,
     fetcher: Fetcher<'a>,
     target: String,
+    workspace: PathBuf,
 }
 
-/// The compiled modules.
+/// The tools of one run.
+struct Toolbox {
+    zig: PathBuf,
+    wabt: PathBuf,
+    host: HostTools,
+}
+
+/// The compiled modules and the installed tree that belongs to them.
 pub struct Objects {
-    /// Static libraries by module name.
-    pub libraries: BTreeMap<String, PathBuf>,
+    libraries: BTreeMap<String, PathBuf>,
+    share_image: PathBuf,
     records: Vec<Record>,
+    instrumented: bool,
 }
 
 impl<'a> Builder<'a> {
     /// For one target triple.
     pub fn new(cache: &'a Cache, target: &str) -> Result<Self> {
-        Ok(Self {
-            cache,
-            fetcher: Fetcher::new(cache),
-            target: target.to_owned(),
-        })
+        Ok(Self { cache, fetcher: Fetcher::new(cache), target: target.to_owned(), workspace: suite::workspace()? })
     }
 
     /// A source tree, unpacked.
@@ -45,40 +58,167 @@ impl<'a> Builder<'a> {
             return Ok(found);
         }
         let archive = self.fetcher.get(pinned)?;
-        self.cache.step(&step, inputs, false, |place| {
-            unpack::tarball(&archive, place.dir)
+        self.cache.step(&step, inputs, false, |place| unpack::tarball(&archive, place.dir))
+    }
+
+    fn toolbox(&self) -> Result<Toolbox> {
+        Ok(Toolbox {
+            zig: tools::zig(self.cache, &self.fetcher)?,
+            wabt: tools::wabt(self.cache, &self.fetcher)?,
+            host: HostTools::find(self.cache)?,
         })
     }
 
-    /// Compiles everything.
-    pub fn objects(&self, _profile: bool) -> Result<Objects> {
-        let musl = self.source(&pins::MUSL)?;
-        let postgres = self.source(&pins::POSTGRES)?;
-        let zig = tools::zig(self.cache, &self.fetcher)?;
-        let wabt = tools::wabt(self.cache, &self.fetcher)?;
-        let host = HostTools::find(self.cache)?;
-        eprintln!(
-            "{:?} {:?} {:?} {:?} {:?}",
-            musl.dir, postgres.dir, zig, wabt, host
-        );
-        Ok(Objects {
-            libraries: BTreeMap::new(),
-            records: Vec::new(),
+    /// One step of [`guest`]: `recipe` with its context.
+    fn recipe(
+        &self,
+        toolbox: &Toolbox,
+        name: &str,
+        inputs: Inputs,
+        resumable: bool,
+        recipe: impl FnOnce(&GuestCtx<'_>, &Workplace<'_>) -> Result<()>,
+    ) -> Result<Output> {
+        self.cache.step(name, inputs, resumable, |place| {
+            let guest = self.guest_dir();
+            let zig_cache = self.cache.root().join("zig");
+            let context = GuestCtx::of_step(&toolbox.zig, &toolbox.wabt, &toolbox.host, &guest, zig_cache, place);
+            recipe(&context, place)
         })
+    }
+
+    fn guest_dir(&self) -> PathBuf {
+        self.workspace.join("guest")
+    }
+
+    /// Compiles everything; `instrumented` makes `postgres` count what it executes.
+    pub fn objects(&self, instrumented: bool) -> Result<Objects> {
+        let toolbox = self.toolbox()?;
+        let guest = self.guest_dir();
+        let compiler = pins::wheel("ziglang")?.sha256;
+        let translator = pins::wheel("wabt")?.sha256;
+        let (musl, source) = (self.source(&pins::MUSL)?, self.source(&pins::POSTGRES)?);
+
+        let inputs = guest::libc_inputs(&guest)?.value("musl", pins::MUSL.sha256).value("compiler", compiler);
+        let libc = self.recipe(&toolbox, "libc", inputs, false, |context, place| guest::libc(context, &musl.dir, place.dir))?;
+
+        let inputs = guest::postgres_inputs(&guest)?.value("postgresql", pins::POSTGRES.sha256).value("compiler", compiler).step(&libc);
+        let postgres =
+            self.recipe(&toolbox, "postgres", inputs, false, |context, place| guest::postgres(context, &source.dir, &libc.dir, place.dir))?;
+
+        let inputs = guest::share_inputs().step(&postgres);
+        let tree = self.recipe(&toolbox, "share", inputs, false, |context, place| guest::share(context, &postgres.dir, place.dir))?;
+        let image = self.cache.step("share-image", Inputs::new().value("layout", 1).step(&tree), false, |place| {
+            std::fs::write(place.dir.join("share.img"), share::image(&tree.dir)?)?;
+            Ok(())
+        })?;
+
+        let mut records: Vec<Record> = [&libc, &postgres, &tree, &image].map(|output| output.record.clone()).into();
+        let mut libraries = BTreeMap::new();
+        let tests_inputs = guest::tests_inputs(&guest)?.value("compiler", compiler).step(&libc);
+        let tests = self.recipe(&toolbox, "tests", tests_inputs, false, |context, place| guest::tests(context, &libc.dir, place.dir))?;
+        for &module in guest::MODULES.iter().chain([&guest::TESTS_MODULE]) {
+            let linked = if module == guest::TESTS_MODULE {
+                tests.clone()
+            } else {
+                let inputs = guest::link_inputs().value("compiler", compiler).value("module", module).step(&libc).step(&postgres);
+                self.recipe(&toolbox, &format!("link-{module}"), inputs, false, |context, place| {
+                    guest::link(context, module, &libc.dir, &postgres.dir, place.dir)
+                })?
+            };
+            let wasm = linked.join(format!("{module}.wasm"));
+            let inputs = guest::translate_inputs().value("translator", translator).step(&linked);
+            let translated = self.recipe(&toolbox, &format!("translate-{module}"), inputs, false, |context, place| {
+                guest::translate(context, module, &wasm, place.dir)
+            })?;
+            let profile = self.profile(module, instrumented);
+            let inputs = guest::compile_inputs(&guest, &profile)?.value("compiler", compiler).value("target", &self.target).step(&translated);
+            let step = format!("compile-{module}");
+            let fingerprint = inputs.fingerprint(&step);
+            let compiled = self.recipe(&toolbox, &step, inputs, true, |context, place| {
+                guest::compile(context, module, &translated.dir, &self.target, &profile, fingerprint.as_str(), place.dir)
+            })?;
+            libraries.insert(module.to_owned(), compiled.join(format!("libpglite_{module}.a")));
+            records.extend([linked.record, translated.record, compiled.record]);
+        }
+        if instrumented {
+            libraries.insert("profiler".to_owned(), self.profiler()?);
+        }
+        Ok(Objects { libraries, share_image: image.join("share.img"), records, instrumented })
+    }
+
+    /// What the optimiser is told of a module: `postgres` alone is worth a profile.
+    fn profile(&self, module: &str, instrumented: bool) -> Profile {
+        let trained = profile_path(&self.workspace);
+        match module {
+            "postgres" if instrumented => Profile::Generate,
+            "postgres" if trained.is_file() => Profile::Use(trained),
+            _ => Profile::Off,
+        }
+    }
+
+    /// The run-time of instrumented objects under a name that a linker finds.
+    fn profiler(&self) -> Result<PathBuf> {
+        let library = pgo::runtime_library()?;
+        let inputs = Inputs::new().value("rlib", library.display());
+        let output = self.cache.step("profiler", inputs, false, |place| {
+            std::fs::copy(&library, place.dir.join("libpglite_profiler.a"))?;
+            Ok(())
+        })?;
+        Ok(output.join("libpglite_profiler.a"))
     }
 
     /// Puts objects, images and the manifest together.
     pub fn assets(&self, objects: &Objects) -> Result<Output> {
-        finish::assemble(
-            self.cache,
-            "assets",
-            Parts {
-                target: &self.target,
-                inputs: &[pins::POSTGRES],
-                records: objects.records.clone(),
-                libraries: &objects.libraries,
-                images: vec![],
-            },
-        )
+        let template = self.template(objects)?;
+        let mut records = objects.records.clone();
+        records.push(template.record.clone());
+        let images = vec![("share", objects.share_image.clone()), ("template", template.join("template.img"))];
+        self.assemble(if objects.instrumented { "assets-instrumented" } else { "assets" }, objects, records, images)
+    }
+
+    /// Runs `initdb` in our kernel.
+    ///
+    /// What initdb makes does not depend on how our kernel or the objects are built, so only the programs as linked, the installed tree and the
+    /// builder's own source are inputs: a template survives work on the Rust crates. `cargo xtask assets --force template` makes a new one.
+    fn template(&self, objects: &Objects) -> Result<Output> {
+        let mut inputs = Inputs::new().tree("template-builder", &self.workspace.join("crates/template-builder/src"))?;
+        for record in objects.records.iter().filter(|record| record.step.starts_with("link-") || record.step == "share-image") {
+            inputs = inputs.value(format!("step {}", record.step), &record.fingerprint);
+        }
+        if let Some(found) = self.cache.find("template", &inputs) {
+            return Ok(found);
+        }
+        let images = vec![("share", objects.share_image.clone())];
+        let bare = self.assemble("objects", objects, objects.records.clone(), images)?;
+        self.cache.step("template", inputs, false, |place| {
+            place.bar.message("building template-builder");
+            let builder = self.build_template_builder(&bare.dir, place.log)?;
+            place.bar.message("running initdb");
+            let template = place.dir.join("template.img");
+            let mut command = std::process::Command::new(builder);
+            command.arg(&objects.share_image).arg(&template).env("LLVM_PROFILE_FILE", "/dev/null");
+            process::logged(&mut command, place.log)
+        })
+    }
+
+    /// Builds the template builder against bare objects; the program's path.
+    fn build_template_builder(&self, assets: &Path, log: &Path) -> Result<PathBuf> {
+        let mut command = suite::cargo();
+        command.args(["build", "--package", "template-builder", "--message-format", "json-render-diagnostics"]);
+        command.env("PGLITE_OXIDE_ASSETS", assets).env_remove("PGLITE_OXIDE_NO_ASSETS");
+        let messages = process::output(&mut command).with_context(|| format!("building template-builder (log: {})", log.display()))?;
+        let executable = messages.lines().rev().find_map(|line| {
+            let message: serde_json::Value = serde_json::from_str(line).ok()?;
+            message.get("executable")?.as_str().map(PathBuf::from)
+        });
+        executable.context("cargo named no executable of template-builder")
+    }
+
+    fn assemble(&self, name: &str, objects: &Objects, records: Vec<Record>, images: Vec<(&'static str, PathBuf)>) -> Result<Output> {
+        let inputs = [pins::POSTGRES, pins::MUSL, pins::wheel("ziglang")?, pins::wheel("wabt")?];
+        let parts = Parts { target: &self.target, inputs: &inputs, records, libraries: &objects.libraries, images };
+        let output = finish::assemble(self.cache, name, parts)?;
+        locator::open(&output.dir)?;
+        Ok(output)
     }
 }

@@ -7,6 +7,8 @@ use anyhow::{Context as _, Result};
 use pglite_oxide_assets::TreeWriter;
 use sha2::{Digest as _, Sha256};
 
+use crate::cache::RECORD;
+
 /// sha256, for [`TreeWriter::finish`].
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
@@ -27,6 +29,9 @@ fn add(tree: &mut TreeWriter, dir: &Path, prefix: &str) -> Result<()> {
             .file_name()
             .into_string()
             .map_err(|name| anyhow::anyhow!("{name:?} is not UTF-8"))?;
+        if prefix.is_empty() && name == RECORD {
+            continue;
+        }
         let path = if prefix.is_empty() {
             name
         } else {

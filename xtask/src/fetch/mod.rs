@@ -69,7 +69,7 @@ impl<'a> Fetcher<'a> {
             .join(format!(".tmp-{}", pinned.name));
         remove_tree(&scratch)?;
         fs::create_dir_all(&scratch)?;
-        let result = self.from_any(pinned, &scratch, &bar).and_then(|file| {
+        let result = self.try_sources(pinned, &scratch, &bar).and_then(|file| {
             if let Some(parent) = target.parent() {
                 fs::create_dir_all(parent)?;
             }
@@ -90,12 +90,12 @@ impl<'a> Fetcher<'a> {
     }
 
     /// Tries every source in turn; the error tells what each said.
-    fn from_any(&self, pinned: &Pinned, scratch: &Path, bar: &Bar) -> Result<PathBuf> {
+    fn try_sources(&self, pinned: &Pinned, scratch: &Path, bar: &Bar) -> Result<PathBuf> {
         let mut said = Vec::new();
         for source in Source::of(pinned) {
             bar.message(format!("{} from {}", pinned.file, source.describe()));
             let got = self
-                .from_source(pinned, source, scratch)
+                .try_source(pinned, source, scratch)
                 .and_then(|file| check(pinned, &file).map(|()| file));
             match got {
                 Ok(file) => return Ok(file),
@@ -112,7 +112,7 @@ impl<'a> Fetcher<'a> {
         ))
     }
 
-    fn from_source(&self, pinned: &Pinned, source: Source, scratch: &Path) -> Result<PathBuf> {
+    fn try_source(&self, pinned: &Pinned, source: Source, scratch: &Path) -> Result<PathBuf> {
         match source {
             Source::ReleaseSite(url) => {
                 let host = web::host(url);
@@ -125,7 +125,7 @@ impl<'a> Fetcher<'a> {
                 })?;
                 Ok(file)
             }
-            Source::DebianSource { package, suites } => {
+            Source::Debian { package, suites } => {
                 let mirror = DebianMirror::of_this_machine()?;
                 let mut said = Vec::new();
                 for suite in suites {
@@ -162,7 +162,7 @@ impl<'a> Fetcher<'a> {
 #[derive(Clone, Copy)]
 enum Source {
     ReleaseSite(&'static str),
-    DebianSource {
+    Debian {
         package: &'static str,
         suites: &'static [&'static str],
     },
@@ -182,7 +182,7 @@ impl Source {
             } => {
                 vec![
                     Self::ReleaseSite(url),
-                    Self::DebianSource {
+                    Self::Debian {
                         package: debian_source,
                         suites,
                     },
@@ -196,7 +196,7 @@ impl Source {
     fn describe(self) -> String {
         match self {
             Self::ReleaseSite(url) => web::host(url).to_owned(),
-            Self::DebianSource { package, .. } => format!("Debian's source package {package}"),
+            Self::Debian { package, .. } => format!("Debian's source package {package}"),
             Self::PyPi { package } => format!("PyPI's {package}"),
             Self::Mirror => "the mirror directory".to_owned(),
         }
