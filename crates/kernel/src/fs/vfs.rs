@@ -220,7 +220,7 @@ impl Vfs {
             _ => {}
         }
         self.walk(cwd, path, |place| {
-            if place.inner().is_empty() || !self.mounted_in(&place.path).is_empty() {
+            if place.inner().is_empty() || self.mounts_below(&place.path) {
                 return Err(Errno::EBUSY.into());
             }
             place.mount.fs.rmdir(place.inner())
@@ -244,9 +244,7 @@ impl Vfs {
         if !std::ptr::eq(source.mount, target.mount) {
             return Err(Errno::EXDEV);
         }
-        if source.inner().is_empty()
-            || target.inner().is_empty()
-            || !self.mounted_in(&source.path).is_empty()
+        if source.inner().is_empty() || target.inner().is_empty() || self.mounts_below(&source.path)
         {
             return Err(Errno::EBUSY);
         }
@@ -434,6 +432,15 @@ impl Vfs {
                 .then(|| (name.to_owned(), Arc::clone(&mount.fs)))
         };
         self.mounts.iter().filter_map(name).collect()
+    }
+
+    fn mounts_below(&self, path: &str) -> bool {
+        self.mounts.iter().any(|mount| {
+            mount
+                .at
+                .strip_prefix(path)
+                .is_some_and(|rest| rest.starts_with('/'))
+        })
     }
 
     /// Resolves all of `path` but a final link, whether or not there is something.

@@ -453,6 +453,16 @@ fn copy_through_buffer(
     Ok(done)
 }
 
+/// The extended attribute calls.
+pub(super) fn no_attributes(_process: &Process, _args: &Args) -> SysResult {
+    Err(Errno::EOPNOTSUPP)
+}
+
+/// The splice calls.
+pub(super) fn no_splice(_process: &Process, _args: &Args) -> SysResult {
+    Err(Errno::EINVAL)
+}
+
 /// The access mode and status flags a description keeps of those it was opened with.
 pub(super) const fn kept_flags(flags: u32) -> u32 {
     flags & (O_ACCMODE | SETTABLE | crate::abi::O_SYNC | crate::abi::O_DIRECTORY)

@@ -58,7 +58,6 @@ impl HostFile {
     /// The file behind `fd`: one that is open already, or a new one.
     #[expect(
         clippy::unnecessary_cast,
-        clippy::cast_possible_wrap,
         reason = "the fields' types differ between hosts"
     )]
     pub(super) fn shared(

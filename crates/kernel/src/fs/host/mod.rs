@@ -154,7 +154,6 @@ impl FileSystem for HostFs {
 
     fn mkdir(&self, path: &str, wanted: u32) -> FsResult<()> {
         self.at(path, Errno::EEXIST, |parent, name| {
-            // The host's umask shall not take the owner's bits, which the guest needs next.
             Ok(retry(|| rustix::fs::mkdirat(parent, name, mode(wanted)))?)
         })
     }
@@ -277,7 +276,7 @@ impl FileSystem for HostFs {
             // A socket, or a file without the owner's read bit.
             Err(FsError::Errno(Errno::ENXIO | Errno::EACCES)) => {
                 self.at(path, Errno::EPERM, |parent, name| {
-                    Ok(beneath::set_mode(parent, name, mode(wanted))?)
+                    beneath::set_mode(parent, name, mode(wanted))
                 })
             }
             Err(error) => Err(error),
