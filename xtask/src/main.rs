@@ -11,6 +11,7 @@ mod guest;
 mod pgo;
 mod process;
 mod progress;
+mod release;
 mod regress;
 mod suite;
 mod tools;
@@ -56,6 +57,8 @@ enum Command {
     Bench(bench::Options),
     /// Trains the profile that the optimiser uses and stores it as an input of the build
     Pgo(pgo::Options),
+    /// Lays out what would be published
+    Release(release::Options),
 }
 
 fn main() -> ExitCode {
@@ -79,6 +82,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Regress(options) => return regress::run(regress::Suite::Core, &options),
         Command::Isolation(options) => return regress::run(regress::Suite::Isolation, &options),
         Command::Bench(options) => bench::run(&options)?,
+        Command::Release(options) => release::run(&options)?,
         Command::Pgo(options) => pgo::run(&options)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -1,7 +1,8 @@
 //! Where built assets are, and what is among them: shared by the build scripts of `pglite-oxide-aot` and `pglite-oxide-assets` and by `cargo xtask`.
 //!
 //! A directory of assets holds `manifest.json` ([`Manifest`]) and the files it names. It is found through `PGLITE_OXIDE_ASSETS` (the directory
-//! itself), or through `<cache>/current-<target>.json` ([`Current`]), which the last step of `cargo xtask assets` writes.
+//! itself), in the published crates as `prebuilt/<target>` beside the build script, or through `<cache>/current-<target>.json` ([`Current`]), which
+//! the last step of `cargo xtask assets` writes.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -227,6 +228,14 @@ pub fn open(dir: &Path) -> Result<Assets, LocateError> {
     })
 }
 
+/// Assets inside the package whose build script this runs in.
+fn prebuilt(target: &str) -> Option<PathBuf> {
+    let dir = variable("CARGO_MANIFEST_DIR")?
+        .join("prebuilt")
+        .join(target);
+    dir.join(MANIFEST_FILE).is_file().then_some(dir)
+}
+
 /// Finds the assets for `target`.
 ///
 /// # Errors
@@ -234,6 +243,8 @@ pub fn open(dir: &Path) -> Result<Assets, LocateError> {
 pub fn find(target: &str) -> Result<Assets, LocateError> {
     let mut depends_on = Vec::new();
     let dir = if let Some(dir) = variable("PGLITE_OXIDE_ASSETS") {
+        dir
+    } else if let Some(dir) = prebuilt(target) {
         dir
     } else {
         let path = current_path(&cache_root()?, target);
