@@ -1,0 +1,51 @@
+//! The frozen state of a program that has been instantiated and not yet started: what every process of it begins as.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use pglite_oxide_kernel::Errno;
+
+use crate::module::{FIRST_BYTE, INSTANCE_SPAN, Module};
+use crate::space::{Space, zero_memory};
+use crate::sys;
+
+/// Initialised data as a memory object, mapped copy-on-write by each process, and the instance's globals.
+pub struct Image {
+    /// Bytes from [`FIRST_BYTE`] on.
+    data: File,
+    len: usize,
+    globals: Vec<u64>,
+}
+
+impl Image {
+    /// Instantiates `module` in a scratch space and keeps what it wrote. The caller makes sure that this happens for one module at a time.
+    pub fn freeze(module: &'static Module) -> Result<Self, Errno> {
+        let scratch = zero_memory()?;
+        // SAFETY: the space is fresh zero memory, and the caller serialises instantiation.
+        unsafe { module.instantiate(scratch.instance()) };
+        let all = module.heap_base() as usize - FIRST_BYTE as usize;
+        // SAFETY: [FIRST_BYTE, heap_base) is mapped, and nobody else knows the scratch space.
+        let bytes = unsafe { std::slice::from_raw_parts(scratch.byte(FIRST_BYTE), all) };
+        let page = sys::page_size();
+        // What follows the last byte that is not zero (bss, stack) is cheaper as anonymous memory.
+        let len = bytes.iter().rposition(|&byte| byte != 0).map_or(page, |at| (at + 1).div_ceil(page) * page);
+        let data = sys::memory_object(c"pglite-image", len as u64)?;
+        data.write_all_at(&bytes[..len.min(all)], 0)?;
+        let mut globals = vec![0_u64; module.instance_size().div_ceil(8)];
+        // SAFETY: the vector holds at least instance_size bytes and is aligned for any C type; both are valid for reading and writing.
+        unsafe { std::ptr::copy_nonoverlapping(scratch.instance().cast_const(), globals.as_mut_ptr().cast(), module.instance_size()) };
+        Ok(Self { data, len, globals })
+    }
+
+    /// Maps the data into a fresh space.
+    pub(crate) fn map_into(&self, space: &sys::Reservation) -> Result<(), Errno> {
+        space.map_file(INSTANCE_SPAN + FIRST_BYTE as usize, self.len, &self.data, 0, false)?;
+        Ok(())
+    }
+
+    /// Sets the globals of a space whose data is mapped.
+    pub(crate) fn init_globals(&self, space: &Space) {
+        // SAFETY: the vector holds the globals of an instance of the same module, which does not run; the child is not started yet.
+        unsafe { space.module().fork_instance(space.memory().instance(), self.globals.as_ptr().cast()) };
+    }
+}

@@ -1,0 +1,85 @@
+//! The machine as the kernel sees it.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pglite_oxide_kernel::memory::{AddressSpace, Entry, GuestAddr, Machine, Segment};
+use pglite_oxide_kernel::{Errno, Process};
+
+use crate::image::Image;
+use crate::module::{Module, ModuleError};
+use crate::segment::MemorySegment;
+use crate::space::{LIVE, Space};
+use crate::thread;
+
+/// Runs compiled modules. One serves any number of kernels; images are made once.
+pub struct NativeMachine {
+    modules: Vec<&'static Module>,
+    /// Made at the first use of each program. The lock also serialises instantiation.
+    images: Mutex<HashMap<&'static str, Arc<Image>>>,
+}
+
+/// What is in use in this host process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Address spaces.
+    pub spaces: usize,
+    /// Threads that run guests.
+    pub threads: usize,
+}
+
+impl NativeMachine {
+    /// A machine that knows these programs.
+    pub fn new(modules: &[&'static Module]) -> Result<Self, ModuleError> {
+        for module in modules {
+            module.validate()?;
+        }
+        Ok(Self { modules: modules.to_vec(), images: Mutex::default() })
+    }
+
+    /// What is in use, by all machines together.
+    #[must_use]
+    pub fn stats() -> Stats {
+        Stats { spaces: LIVE.load(Ordering::Relaxed), threads: thread::LIVE.load(Ordering::Relaxed) }
+    }
+}
+
+impl Machine for NativeMachine {
+    fn create_segment(&self, len: u64) -> Result<Arc<dyn Segment>, Errno> {
+        Ok(Arc::new(MemorySegment::new(len)?))
+    }
+
+    fn load(&self, name: &str) -> Result<Arc<dyn AddressSpace>, Errno> {
+        let module = self.modules.iter().copied().find(|module| module.name() == name).ok_or(Errno::ENOENT)?;
+        let image = {
+            let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+            match images.get(module.name()) {
+                Some(image) => Arc::clone(image),
+                None => {
+                    let image = Arc::new(Image::freeze(module)?);
+                    images.insert(module.name(), Arc::clone(&image));
+                    image
+                }
+            }
+        };
+        Ok(Arc::new(Space::load(module, &image)?))
+    }
+
+    fn fork(&self, parent: &dyn AddressSpace, private: &[(GuestAddr, u32)]) -> Result<Arc<dyn AddressSpace>, Errno> {
+        let parent = parent.as_any().downcast_ref::<Space>().ok_or(Errno::EINVAL)?;
+        Ok(Arc::new(parent.fork(private)?))
+    }
+
+    fn start(&self, process: Arc<Process>, entry: Entry) -> Result<(), Errno> {
+        thread::start(process, entry)
+    }
+
+    fn interrupt(&self, process: &Process) {
+        thread::interrupt(process.pid, process.space());
+    }
+
+    fn native_stack_size(&self) -> u64 {
+        thread::STACK_SIZE as u64
+    }
+}

@@ -1,0 +1,173 @@
+//! Unix: `mmap`, `memfd_create`, `/proc/self/pagemap`.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::ptr::NonNull;
+use std::sync::OnceLock;
+
+/// Bytes of a host page.
+pub fn page_size() -> usize {
+    static SIZE: OnceLock<usize> = OnceLock::new();
+    *SIZE.get_or_init(|| {
+        // SAFETY: no arguments that could be wrong.
+        let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        usize::try_from(size).unwrap_or(4096)
+    })
+}
+
+/// A range of addresses of this process that nothing else uses. Unmapped on drop.
+pub struct Reservation {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: it is only a range of addresses; what is mapped there is synchronised by its users.
+unsafe impl Send for Reservation {}
+// SAFETY: as above.
+unsafe impl Sync for Reservation {}
+
+fn check(result: *mut libc::c_void) -> io::Result<()> {
+    if result == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+impl Reservation {
+    /// Reserves `len` bytes without access and without memory behind them.
+    pub fn new(len: usize) -> io::Result<Self> {
+        // SAFETY: a fresh mapping at an address of the system's choice touches nothing that exists.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE, -1, 0) };
+        check(start)?;
+        NonNull::new(start.cast()).map(|start| Self { start, len }).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
+    }
+
+    /// Its first byte.
+    pub fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    /// Its size in bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The address of `offset`, which must leave `len` bytes in the reservation.
+    fn at(&self, offset: usize, len: usize) -> io::Result<*mut libc::c_void> {
+        match offset.checked_add(len) {
+            Some(end) if end <= self.len && offset.is_multiple_of(page_size()) => {
+                // SAFETY: offset <= self.len, so the result is in or one past the reservation.
+                Ok(unsafe { self.start.as_ptr().add(offset) }.cast())
+            }
+            _ => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+        }
+    }
+
+    /// Makes `[offset, offset + len)` fresh zero pages, readable and writable, committed when touched.
+    pub fn map_zero(&self, offset: usize, len: usize) -> io::Result<()> {
+        let at = self.at(offset, len)?;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED;
+        // SAFETY: the range is ours (checked above), so MAP_FIXED replaces only our own mappings.
+        check(unsafe { libc::mmap(at, len, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) })
+    }
+
+    /// Gives the pages of a private anonymous range back; they read as zero afterwards.
+    pub fn discard(&self, offset: usize, len: usize) -> io::Result<()> {
+        let at = self.at(offset, len)?;
+        // SAFETY: the range is ours; the contents are given up by contract.
+        if unsafe { libc::madvise(at, len, libc::MADV_DONTNEED) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// Maps a file there, privately (copy on write) or shared.
+    pub fn map_file(&self, offset: usize, len: usize, file: &File, file_offset: u64, shared: bool) -> io::Result<()> {
+        let at = self.at(offset, len)?;
+        let kind = if shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
+        let file_offset = libc::off_t::try_from(file_offset).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+        // SAFETY: the range is ours; the descriptor is open for as long as the call lasts.
+        check(unsafe { libc::mmap(at, len, libc::PROT_READ | libc::PROT_WRITE, kind | libc::MAP_NORESERVE | libc::MAP_FIXED, file.as_raw_fd(), file_offset) })
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        // SAFETY: the range is ours and nobody uses it any more: the owner is being dropped.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}
+
+/// A memory object without a name, `len` zero bytes long.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn memory_object(name: &std::ffi::CStr, len: u64) -> io::Result<File> {
+    // SAFETY: the name is NUL-terminated; the result is checked.
+    let fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: fresh descriptor, owned by nobody else.
+    let file = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    file.set_len(len)?;
+    Ok(file)
+}
+
+/// A memory object without a name, `len` zero bytes long.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn memory_object(_name: &std::ffi::CStr, len: u64) -> io::Result<File> {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("/pgl{}.{}\0", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    // SAFETY: the name is NUL-terminated; the result is checked.
+    let fd = unsafe { libc::shm_open(name.as_ptr().cast(), libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, 0o600) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the name is NUL-terminated; the object lives on through its descriptor.
+    unsafe { libc::shm_unlink(name.as_ptr().cast()) };
+    // SAFETY: fresh descriptor, owned by nobody else.
+    let file = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    file.set_len(len)?;
+    Ok(file)
+}
+
+/// `/proc/self/pagemap` (Documentation/admin-guide/mm/pagemap.rst): present, swapped, and "file page or shared anonymous".
+const PRESENT: u64 = 1 << 63;
+const SWAPPED: u64 = 1 << 62;
+const FILE_OR_SHARED: u64 = 1 << 61;
+/// Pages looked up by one read.
+const BATCH: usize = 4096;
+
+/// Calls `dirty(offset, len)` for each run of pages in `[start, start + len)` that are private to this mapping: touched anonymous pages, and pages of a private
+/// file mapping that were written. False if this host cannot tell; then nothing was called.
+pub fn dirty_runs(start: *const u8, len: usize, mut dirty: impl FnMut(usize, usize)) -> bool {
+    static PAGEMAP: OnceLock<Option<File>> = OnceLock::new();
+    let Some(pagemap) = PAGEMAP.get_or_init(|| File::open("/proc/self/pagemap").ok()) else { return false };
+    let page = page_size();
+    let first = start.addr() / page;
+    let pages = len / page;
+    let mut entries = vec![0_u8; BATCH.min(pages) * 8];
+    let mut run: Option<usize> = None;
+    let mut done = 0;
+    while done < pages {
+        let now = BATCH.min(pages - done);
+        let bytes = &mut entries[..now * 8];
+        if pagemap.read_exact_at(bytes, ((first + done) * 8) as u64).is_err() {
+            // Only the first read can fail on a host without the file's contents.
+            return done != 0;
+        }
+        for (n, entry) in bytes.chunks_exact(8).enumerate() {
+            let word = u64::from_ne_bytes([entry[0], entry[1], entry[2], entry[3], entry[4], entry[5], entry[6], entry[7]]);
+            let private = word & (PRESENT | SWAPPED) != 0 && word & FILE_OR_SHARED == 0;
+            match (private, run) {
+                (true, None) => run = Some(done + n),
+                (false, Some(from)) => {
+                    dirty(from * page, (done + n - from) * page);
+                    run = None;
+                }
+                _ => {}
+            }
+        }
+        done += now;
+    }
+    if let Some(from) = run {
+        dirty(from * page, (pages - from) * page);
+    }
+    true
+}

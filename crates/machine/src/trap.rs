@@ -1,0 +1,218 @@
+//! Faults of compiled code: they end the guest process, never the host.
+//!
+//! One process-wide handler looks whether the faulting thread is *inside guest code*. If so it jumps to the frame that entered the guest, over C frames only; otherwise
+//! the handler that was installed before gets the signal. "Inside" is a thread-local flag that the system call trampoline clears and sets.
+
+use std::cell::Cell;
+use std::ffi::{c_int, c_void};
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::sync::OnceLock;
+
+use crate::module::{Context, EXITED, Module, TRAPPED};
+use crate::space::Memory;
+
+/// Codes from here on, after `TRAPPED`, are signals of the host.
+pub(crate) const HOST_SIGNAL: c_int = 64;
+const ALT_STACK_SIZE: usize = 64 << 10;
+/// How far from the stack pointer a fault still counts as running off the native stack.
+const STACK_REACH: usize = 1 << 20;
+const FAULTS: [c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL];
+
+/// The guest that a thread runs.
+pub(crate) struct Current<'a> {
+    pub(crate) module: &'static Module,
+    pub(crate) context: *mut Context,
+    pub(crate) memory: &'a Memory,
+}
+
+thread_local! {
+    // Const and without destructor: reading them in a signal handler allocates nothing.
+    static CURRENT: Cell<*const c_void> = const { Cell::new(ptr::null()) };
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Names the guest of this thread, which is about to be entered.
+pub(crate) fn set_current(current: &Current<'_>) {
+    CURRENT.set(ptr::from_ref(current).cast());
+    INSIDE.set(true);
+}
+
+/// The guest has been left.
+pub(crate) fn clear_current() {
+    INSIDE.set(false);
+    CURRENT.set(ptr::null());
+}
+
+/// The thread is in the kernel now.
+pub(crate) fn left_guest() {
+    INSIDE.set(false);
+}
+
+/// The thread goes back into the guest.
+pub(crate) fn entered_guest() {
+    INSIDE.set(true);
+}
+
+struct Previous {
+    actions: [libc::sigaction; 4],
+}
+
+// SAFETY: plain data, written once before the handlers are installed.
+unsafe impl Sync for Previous {}
+// SAFETY: as above.
+unsafe impl Send for Previous {}
+
+static PREVIOUS: OnceLock<Previous> = OnceLock::new();
+
+/// The signal by which a guest thread is forced out of compiled code.
+pub(crate) fn interrupt_signal() -> c_int {
+    libc::SIGRTMAX() - 4
+}
+
+/// Installs the handlers, once.
+pub(crate) fn install() {
+    PREVIOUS.get_or_init(|| {
+        let mut actions = [zeroed_action(); 4];
+        for (at, &signo) in FAULTS.iter().enumerate() {
+            // SAFETY: only reads the present action.
+            unsafe { libc::sigaction(signo, ptr::null(), &mut actions[at]) };
+        }
+        Previous { actions }
+    });
+    static INSTALLED: OnceLock<()> = OnceLock::new();
+    INSTALLED.get_or_init(|| {
+        for signo in FAULTS {
+            set_handler(signo, on_fault);
+        }
+        set_handler(interrupt_signal(), on_interrupt);
+    });
+}
+
+fn zeroed_action() -> libc::sigaction {
+    // SAFETY: all-zero is a valid `struct sigaction`: SIG_DFL, no flags, empty mask.
+    unsafe { MaybeUninit::zeroed().assume_init() }
+}
+
+fn set_handler(signo: c_int, handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void)) {
+    let mut action = zeroed_action();
+    action.sa_sigaction = handler as *const () as usize;
+    // NODEFER: the handler leaves by a jump, after which the signal must not stay blocked.
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
+    // SAFETY: the handler has the signature that SA_SIGINFO asks for and is async-signal-safe.
+    unsafe { libc::sigaction(signo, &action, ptr::null_mut()) };
+}
+
+/// Leaves the guest of this thread; returns only if there is none inside.
+fn leave(code: c_int, belongs: impl FnOnce(&Current<'_>) -> bool) {
+    let current = CURRENT.get().cast::<Current<'_>>();
+    if !INSIDE.get() || current.is_null() {
+        return;
+    }
+    // SAFETY: set by `run` on this very thread and cleared before it goes away.
+    let current = unsafe { &*current };
+    if belongs(current) {
+        INSIDE.set(false);
+        // SAFETY: the thread is inside the guest: above its enter frame there are C frames and this handler, which owns nothing.
+        unsafe { current.module.unwind(current.context, code) };
+    }
+}
+
+extern "C" fn on_fault(signo: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    let marker = 0_u8;
+    let _ = marker;
+    leave(TRAPPED + HOST_SIGNAL + signo, |current| {
+        if signo == libc::SIGFPE || signo == libc::SIGILL {
+            return true;
+        }
+        // SAFETY: the kernel passes a valid siginfo for SIGSEGV and SIGBUS.
+        let address = unsafe { (*info).si_addr() }.addr();
+        let stack = stack_pointer(context);
+        current.memory.contains(address) || (stack.saturating_sub(STACK_REACH)..stack + STACK_REACH).contains(&address)
+    });
+    chain(signo, info, context);
+}
+
+extern "C" fn on_interrupt(_signo: c_int, _info: *mut libc::siginfo_t, _context: *mut c_void) {
+    leave(EXITED, |_| true);
+}
+
+/// The stack pointer at the fault.
+fn stack_pointer(context: *mut c_void) -> usize {
+    let context = context.cast::<libc::ucontext_t>();
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    // SAFETY: the kernel passes a valid ucontext to a SA_SIGINFO handler.
+    let pointer = unsafe { (*context).uc_mcontext.gregs[libc::REG_RSP as usize] }.cast_unsigned();
+    #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+    // SAFETY: the kernel passes a valid ucontext to a SA_SIGINFO handler.
+    let pointer = unsafe { (*context).uc_mcontext.sp };
+    #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    let pointer = {
+        let _ = context;
+        0_u64
+    };
+    usize::try_from(pointer).unwrap_or(0)
+}
+
+/// Hands a signal that is not ours to whoever was there before.
+fn chain(signo: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    let previous = PREVIOUS.get().and_then(|previous| FAULTS.iter().position(|&known| known == signo).map(|at| previous.actions[at]));
+    let handler = previous.map_or(libc::SIG_DFL, |action| action.sa_sigaction);
+    match handler {
+        libc::SIG_DFL | libc::SIG_IGN => {
+            let action = zeroed_action();
+            // SAFETY: restores the default action; returning repeats the fault, which then ends the process with the right status.
+            unsafe { libc::sigaction(signo, &action, ptr::null_mut()) };
+        }
+        handler if previous.is_some_and(|action| action.sa_flags & libc::SA_SIGINFO != 0) => {
+            // SAFETY: the previous owner installed a function of this signature.
+            let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = unsafe { std::mem::transmute(handler) };
+            handler(signo, info, context);
+        }
+        handler => {
+            // SAFETY: without SA_SIGINFO it is a function of one int.
+            let handler: extern "C" fn(c_int) = unsafe { std::mem::transmute(handler) };
+            handler(signo);
+        }
+    }
+}
+
+/// A signal stack for this thread while it exists; the one before is restored on drop.
+pub(crate) struct AltStack {
+    memory: Vec<u8>,
+    before: libc::stack_t,
+}
+
+impl AltStack {
+    /// Installs it.
+    pub(crate) fn new() -> Self {
+        let mut memory = vec![0_u8; ALT_STACK_SIZE];
+        let stack = libc::stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: memory.len() };
+        let mut before = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+        // SAFETY: the memory lives in the value until it is dropped, which takes the stack out of use first.
+        unsafe { libc::sigaltstack(&stack, &mut before) };
+        Self { memory, before }
+    }
+}
+
+impl Drop for AltStack {
+    fn drop(&mut self) {
+        // SAFETY: puts back what was there; this thread does not run on the alternate stack now.
+        unsafe { libc::sigaltstack(&self.before, ptr::null_mut()) };
+        self.memory.clear();
+    }
+}
+
+/// Leaves the host's own signals (interrupt, terminate, child, ...) to the host's threads.
+pub(crate) fn block_host_signals() {
+    // SAFETY: a local signal set; blocks for the calling thread only.
+    unsafe {
+        let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigfillset(set.as_mut_ptr());
+        let mut set = set.assume_init();
+        for signo in FAULTS.into_iter().chain([interrupt_signal(), libc::SIGABRT, libc::SIGTRAP, libc::SIGSYS, libc::SIGPROF]) {
+            libc::sigdelset(&mut set, signo);
+        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, &set, ptr::null_mut());
+    }
+}
