@@ -153,7 +153,7 @@ fn page_reads_and_writes_take() {
             file.size().unwrap();
         });
         time(&format!("{name}: open, close"), PAGES, &mut |_| {
-            drop(open(fs, "relation"))
+            drop(open(fs, "relation"));
         });
     }
     let clone = mem.clone_tree();
@@ -175,6 +175,6 @@ fn page_reads_and_writes_take() {
             .unwrap();
     }
     time("memory: clone a tree of 1000 files", 100, &mut |_| {
-        drop(mem.clone_tree())
+        drop(mem.clone_tree());
     });
 }
