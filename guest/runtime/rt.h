@@ -46,6 +46,8 @@ static inline void pgl_memory_copy(uint8_t *base, uint64_t to, uint64_t from, ui
 	memmove(base + to, base + from, length);
 }
 
+/* the memory that w2c_env_memory answers: set while a module is instantiated */
+extern _Thread_local wasm_rt_memory_t *pgl_instantiating;
 /* for the glue of each module */
 int pgl_enter(struct pgl_context *context, void (*run)(void *instance, const uint32_t *arguments), void *instance, const uint32_t *arguments);
 void pgl_unwind(struct pgl_context *context, int code);

@@ -6,6 +6,14 @@
 /* the context that this thread has entered; for traps in code that has no instance at hand */
 static __thread struct pgl_context *current;
 
+_Thread_local wasm_rt_memory_t *pgl_instantiating;
+
+/* the import env.memory of every module: one definition, as several modules are linked into one program */
+wasm_rt_memory_t *w2c_env_memory(struct w2c_env *env)
+{
+	return pgl_instantiating;
+}
+
 int pgl_enter(struct pgl_context *context, void (*run)(void *, const uint32_t *), void *instance, const uint32_t *arguments)
 {
 	struct pgl_context *volatile entered = context;
