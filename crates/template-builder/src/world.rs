@@ -26,7 +26,7 @@ pub(crate) fn boot(share: &Path) -> Result<Arc<Kernel>, Failure> {
     let (Some(postgres), Some(initdb)) = (pglite_oxide_aot::postgres(), pglite_oxide_aot::initdb()) else {
         return Err("built without assets (PGLITE_OXIDE_NO_ASSETS)".into());
     };
-    let machine = NativeMachine::new(&[postgres, initdb])?;
+    let machine = Arc::new(NativeMachine::new(&[postgres, initdb])?);
     // One image for the life of the process.
     let bytes: &'static [u8] = Vec::leak(std::fs::read(share)?);
     let tree = Tree::parse(&share.display().to_string(), bytes)?;
@@ -39,7 +39,7 @@ pub(crate) fn boot(share: &Path) -> Result<Arc<Kernel>, Failure> {
     vfs.mkdir("/", "/etc", 0o755)?;
     vfs.write("/etc/passwd", 0o644, b"postgres:x:1000:1000:PostgreSQL:/data:/bin/sh\n")?;
     vfs.write("/etc/group", 0o644, b"postgres:x:1000:\n")?;
-    Ok(Kernel::new(KernelOptions { machine, vfs, net: Net::new(), test_hooks: false, trace: std::env::var_os("PGLITE_STRACE").is_some() }))
+    Ok(Kernel::new(KernelOptions { machine, vfs, net: Net::new(), memory_limit: None, test_hooks: false, trace: std::env::var_os("PGLITE_STRACE").is_some() }))
 }
 
 fn installed(tree: Tree<'static>) -> Result<MemFs, Failure> {
