@@ -1,0 +1,41 @@
+//! Reading a directory of assets fails closed.
+
+use std::fs;
+
+use pglite_oxide_asset_locator::{LocateError, MANIFEST_FILE, open};
+
+const GOOD: &str = r#"{"version": 1, "fingerprint": "f", "target": "t", "inputs": [], "steps": [], "libraries": {"postgres": "lib/libp.a"},
+    "images": {"share": {"file": "share.img", "fingerprint": "0", "bytes": 3}}, "sizes": {}}"#;
+
+fn directory(manifest: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("lib")).unwrap();
+    fs::write(dir.path().join("lib/libp.a"), "x").unwrap();
+    fs::write(dir.path().join("share.img"), "xyz").unwrap();
+    fs::write(dir.path().join(MANIFEST_FILE), manifest).unwrap();
+    dir
+}
+
+#[test]
+fn finds_what_is_there_and_names_what_is_not() {
+    let dir = directory(GOOD);
+    let assets = open(dir.path()).unwrap();
+    assert!(assets.library("postgres").unwrap().ends_with("lib/libp.a"));
+    assert_eq!(assets.image("share").unwrap().1.bytes, 3);
+    let error = assets.library("initdb").unwrap_err().to_string();
+    assert!(error.contains("initdb") && error.contains("it has postgres") && error.contains("cargo xtask assets"), "{error}");
+    assert!(matches!(assets.image("template"), Err(LocateError::Lacks { .. })));
+}
+
+#[test]
+fn refuses_another_version_a_broken_manifest_and_missing_files() {
+    let dir = directory(&GOOD.replace("\"version\": 1", "\"version\": 2"));
+    let error = open(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("wanted 1") && error.contains('2'), "{error}");
+    assert!(matches!(open(directory("{").path()), Err(LocateError::Form { .. })));
+    assert!(matches!(open(directory("{\"version\": 1}").path()), Err(LocateError::Form { .. })));
+    let dir = directory(GOOD);
+    fs::remove_file(dir.path().join("lib/libp.a")).unwrap();
+    assert!(open(dir.path()).unwrap_err().to_string().contains("libp.a"));
+    assert!(matches!(open(&dir.path().join("nowhere")), Err(LocateError::Read { .. })));
+}
