@@ -48,21 +48,40 @@ pub fn run(options: &Options) -> Result<()> {
     train(options, &workspace, &assets_dir, &native, &scratch)?;
     let merged = scratch.join("merged.profdata");
     merge(&profdata, &scratch, &merged)?;
-    let output = options.output.clone().unwrap_or_else(|| profile_path(&workspace));
+    let output = options
+        .output
+        .clone()
+        .unwrap_or_else(|| profile_path(&workspace));
     if let Some(parent) = output.parent() {
         fs::create_dir_all(parent)?;
     }
     write_atomically(&output, &fs::read(&merged)?)?;
-    println!("{}: {} KiB; `cargo xtask assets` uses it from now on", output.display(), output.metadata()?.len() >> 10);
+    println!(
+        "{}: {} KiB; `cargo xtask assets` uses it from now on",
+        output.display(),
+        output.metadata()?.len() >> 10
+    );
     Ok(())
 }
 
-fn train(options: &Options, workspace: &Path, assets_dir: &Path, native: &Path, scratch: &Path) -> Result<()> {
+fn train(
+    options: &Options,
+    workspace: &Path,
+    assets_dir: &Path,
+    native: &Path,
+    scratch: &Path,
+) -> Result<()> {
     // A target directory of its own: other builds are not disturbed by the instrumented objects.
     let mut command = suite::cargo();
-    command.args(["run", "--release", "--package", "trainer", "--"]).arg(workspace.join("xtask/training"));
-    command.args(["--rounds", &options.rounds.to_string(), "--native"]).arg(native);
-    command.env("PGLITE_OXIDE_ASSETS", assets_dir).env("CARGO_TARGET_DIR", workspace.join("target/pgo"));
+    command
+        .args(["run", "--release", "--package", "trainer", "--"])
+        .arg(workspace.join("xtask/training"));
+    command
+        .args(["--rounds", &options.rounds.to_string(), "--native"])
+        .arg(native);
+    command
+        .env("PGLITE_OXIDE_ASSETS", assets_dir)
+        .env("CARGO_TARGET_DIR", workspace.join("target/pgo"));
     command.env("LLVM_PROFILE_FILE", scratch.join("train-%p.profraw"));
     process::shown(&mut command)
 }
@@ -71,7 +90,10 @@ fn merge(profdata: &Path, scratch: &Path, merged: &Path) -> Result<()> {
     let mut raw = Vec::new();
     for entry in fs::read_dir(scratch)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "profraw") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "profraw")
+        {
             raw.push(path);
         }
     }
@@ -79,8 +101,13 @@ fn merge(profdata: &Path, scratch: &Path, merged: &Path) -> Result<()> {
         bail!("the trainer left no profile in {}", scratch.display());
     }
     let mut command = Command::new(profdata);
-    command.args(["merge", "--sparse", "--output"]).arg(merged).args(&raw);
-    process::output(&mut command).map(|_| ()).context("merging the profiles")
+    command
+        .args(["merge", "--sparse", "--output"])
+        .arg(merged)
+        .args(&raw);
+    process::output(&mut command)
+        .map(|_| ())
+        .context("merging the profiles")
 }
 
 /// The profile's run-time, which instrumented objects must be linked with: the one that rustc ships for itself, of the same LLVM version.
@@ -93,10 +120,17 @@ pub fn runtime_library() -> Result<PathBuf> {
         .flatten()
         .map(|entry| entry.path())
         .filter(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             name.starts_with("libprofiler_builtins-") && name.ends_with(".rlib")
         })
         .collect();
     found.sort();
-    found.into_iter().next().with_context(|| format!("no libprofiler_builtins in {}", dir.display()))
+    found
+        .into_iter()
+        .next()
+        .with_context(|| format!("no libprofiler_builtins in {}", dir.display()))
 }

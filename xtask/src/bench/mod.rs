@@ -9,7 +9,7 @@ use crate::{process, suite};
 
 /// What to measure.
 #[derive(Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// The rows to measure [default: all]; `list` names them
     rows: Vec<String>,
     /// Writes every sample to this file
@@ -24,7 +24,7 @@ pub struct Options {
 }
 
 /// Builds the driver in release mode and hands over to it.
-pub fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &Options) -> Result<()> {
     let native = match std::env::var_os("PGLITE_OXIDE_NATIVE") {
         Some(dir) => PathBuf::from(dir),
         None => suite::native_postgres()?,

@@ -12,29 +12,29 @@ use super::outcome::Outcome;
 
 /// The list.
 #[derive(Debug, Default)]
-pub struct Expected(BTreeMap<String, String>);
+pub(crate) struct Expected(BTreeMap<String, String>);
 
 /// How a run compares with the list.
 #[derive(Debug, Default)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// Failed as the list says, with the reason.
-    pub expected: Vec<(String, String)>,
+    pub(crate) expected: Vec<(String, String)>,
     /// Failed, or did not run, and is not on the list.
-    pub unexpected: Vec<String>,
+    pub(crate) unexpected: Vec<String>,
     /// Passed though it is on the list.
-    pub passed_after_all: Vec<String>,
+    pub(crate) passed_after_all: Vec<String>,
 }
 
 impl Verdict {
     /// Whether run and list agree.
-    pub fn is_good(&self) -> bool {
+    pub(crate) fn is_good(&self) -> bool {
         self.unexpected.is_empty() && self.passed_after_all.is_empty()
     }
 }
 
 impl Expected {
     /// Reads the list; a missing file is an empty one.
-    pub fn read(path: &Path) -> Result<Self> {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         match std::fs::read_to_string(path) {
             Ok(text) => Self::parse(&text).with_context(|| format!("reading {}", path.display())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
@@ -63,7 +63,7 @@ impl Expected {
     }
 
     /// Compares.
-    pub fn judge(&self, wanted: &[String], outcome: &Outcome) -> Verdict {
+    pub(crate) fn judge(&self, wanted: &[String], outcome: &Outcome) -> Verdict {
         let mut verdict = Verdict::default();
         for name in wanted {
             match (outcome.has_passed(name), self.0.get(name)) {

@@ -23,7 +23,7 @@ use target::{Target, Which};
 
 /// What to run.
 #[derive(Args, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// Against native PostgreSQL of the same version instead of ours
     #[arg(long)]
     native: bool,
@@ -58,7 +58,7 @@ pub struct Options {
 
 /// Which of PostgreSQL's suites.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Suite {
+pub(crate) enum Suite {
     /// `src/test/regress`
     Core,
     /// `src/test/isolation`
@@ -97,7 +97,7 @@ impl Suite {
 }
 
 /// Runs a suite; success if every test did what the expected-failure list says.
-pub fn run(suite: Suite, options: &Options) -> Result<ExitCode> {
+pub(crate) fn run(suite: Suite, options: &Options) -> Result<ExitCode> {
     let files = Files::find(suite)?;
     let work = WorkDir::new(suite, options)?;
     files.lay_out(suite, &work.path)?;

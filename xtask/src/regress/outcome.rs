@@ -5,24 +5,24 @@ use std::path::Path;
 
 /// One finished test.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Test {
+pub(crate) struct Test {
     /// Its name in the schedule.
-    pub name: String,
+    pub(crate) name: String,
     /// Whether its output was one of the expected ones.
-    pub passed: bool,
+    pub(crate) passed: bool,
     /// How long it took, in milliseconds.
-    pub millis: u64,
+    pub(crate) millis: u64,
 }
 
 /// The finished tests of a run, in order.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     tests: Vec<Test>,
 }
 
 impl Outcome {
     /// Takes one line of TAP (`not ok 12    + name     345 ms`); returns the test if the line reports one.
-    pub fn take(&mut self, line: &str) -> Option<Test> {
+    pub(crate) fn take(&mut self, line: &str) -> Option<Test> {
         let (passed, rest) = match line.strip_prefix("not ok ") {
             Some(rest) => (false, rest),
             None => (true, line.strip_prefix("ok ")?),
@@ -44,25 +44,25 @@ impl Outcome {
     }
 
     /// All of them.
-    pub fn tests(&self) -> &[Test] {
+    pub(crate) fn tests(&self) -> &[Test] {
         &self.tests
     }
 
     /// Whether this test ran and passed.
-    pub fn has_passed(&self, name: &str) -> bool {
+    pub(crate) fn has_passed(&self, name: &str) -> bool {
         self.tests
             .iter()
             .any(|test| test.name == name && test.passed)
     }
 
     /// How many of the wanted tests passed; one that did not run did not pass.
-    pub fn passed(&self, wanted: &[String]) -> usize {
+    pub(crate) fn passed(&self, wanted: &[String]) -> usize {
         wanted.iter().filter(|name| self.has_passed(name)).count()
     }
 }
 
 /// The differences of `regression.diffs`, by test.
-pub fn diffs(path: &Path) -> BTreeMap<String, Vec<String>> {
+pub(crate) fn diffs(path: &Path) -> BTreeMap<String, Vec<String>> {
     let text = std::fs::read(path).unwrap_or_default();
     let mut diffs: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut current = None;

@@ -17,14 +17,14 @@ use crate::{process, tools, unpack};
 use super::Suite;
 
 /// Where things are.
-pub struct Files {
+pub(crate) struct Files {
     source: PathBuf,
     install: Install,
 }
 
 impl Files {
     /// Fetches and unpacks what is missing. `PGLITE_OXIDE_NATIVE` may name a native installation to use instead of the pinned one.
-    pub fn find(_suite: Suite) -> Result<Self> {
+    pub(crate) fn find(_suite: Suite) -> Result<Self> {
         let cache = Cache::open(&locator::cache_root()?, Progress::new())?;
         let fetcher = Fetcher::new(&cache);
         let native = match std::env::var_os("PGLITE_OXIDE_NATIVE") {
@@ -49,12 +49,12 @@ impl Files {
     }
 
     /// The native installation.
-    pub fn install(&self) -> &Install {
+    pub(crate) fn install(&self) -> &Install {
         &self.install
     }
 
     /// Copies the suite's files to `work/input` and makes `work/output`, where the server's user too may write.
-    pub fn lay_out(&self, suite: Suite, work: &Path) -> Result<()> {
+    pub(crate) fn lay_out(&self, suite: Suite, work: &Path) -> Result<()> {
         let from = self.source.join("src/test").join(suite.name());
         let input = work.join("input");
         fs::create_dir_all(&input)?;
@@ -82,7 +82,7 @@ impl Files {
     }
 
     /// Builds `regress.so`, the C functions of the core suite, for a native server; returns its directory.
-    pub fn native_library(&self, work: &Path) -> Result<PathBuf> {
+    pub(crate) fn native_library(&self, work: &Path) -> Result<PathBuf> {
         let dir = work.join("lib");
         fs::create_dir_all(&dir)?;
         let mut cc = Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()));

@@ -23,7 +23,7 @@ const SETTINGS: &[(&str, &str)] = &[
 
 /// Which server.
 #[derive(Clone, Debug)]
-pub enum Which {
+pub(crate) enum Which {
     /// Ours, in a process of its own.
     Embedded,
     /// Native PostgreSQL of the same version.
@@ -33,7 +33,7 @@ pub enum Which {
 }
 
 /// A running server.
-pub struct Target {
+pub(crate) struct Target {
     config: Config,
     library_dir: PathBuf,
     server: Server,
@@ -47,7 +47,7 @@ enum Server {
 
 impl Target {
     /// Starts it. The server reads `work/input` and writes `work/output`, at the same paths as here.
-    pub fn start(which: &Which, files: &Files, work: &Path, extra: &[String]) -> Result<Self> {
+    pub(crate) fn start(which: &Which, files: &Files, work: &Path, extra: &[String]) -> Result<Self> {
         let mut settings: Vec<(String, String)> = SETTINGS
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -127,17 +127,17 @@ impl Target {
     }
 
     /// Where and as whom to connect.
-    pub fn config(&self) -> &Config {
+    pub(crate) fn config(&self) -> &Config {
         &self.config
     }
 
     /// The directory, as the server sees it, that has the suite's `regress` library.
-    pub fn library_dir(&self) -> &Path {
+    pub(crate) fn library_dir(&self) -> &Path {
         &self.library_dir
     }
 
     /// Stops it. An error if our server did not end well: a host process that dies is a failure, whatever the tests said.
-    pub fn stop(self) -> Result<()> {
+    pub(crate) fn stop(self) -> Result<()> {
         match self.server {
             Server::Embedded(mut child) => {
                 drop(child.stdin.take());

@@ -1,0 +1,99 @@
+//! The compilers' flags.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::GuestCtx;
+
+/// Features of wasm that all guest code uses.
+pub(super) const WASM: &[&str] = &[
+    "-target",
+    "wasm32-freestanding",
+    "-g0",
+    "-fno-sanitize=undefined",
+    "-fno-stack-protector",
+    "-fno-asynchronous-unwind-tables",
+    "-fno-strict-aliasing",
+    "-matomics",
+    "-mbulk-memory",
+    "-mexception-handling",
+    "-mnontrapping-fptoint",
+    "-msign-ext",
+];
+
+/// For musl itself, which is no hosted program.
+pub(super) const LIBC: &[&str] = &["-O2", "-std=c99", "-nostdinc", "-ffreestanding", "-fno-builtin", "-D_XOPEN_SOURCE=700", "-w"];
+
+/// For programs: their setjmp is made of exceptions.
+pub(super) const PROGRAM: &[&str] = &["-nostdinc", "-mllvm", "-wasm-enable-sjlj", "-D__linux__", "-D_GNU_SOURCE", "-fwrapv"];
+
+/// What a program's code is optimised with.
+pub(super) const OPTIMISE: &str = "-O2";
+
+/// Bytes of the guest's stack in linear memory.
+const STACK: u32 = 8 << 20;
+/// 65,535 pages: the last one is left to the guard, so that the size fits 32 bits.
+const MEMORY: u32 = 65_535 * 65_536;
+/// Data begins here: what lies below stays unmapped, for null pointers.
+const DATA: u32 = 64 << 10;
+
+/// For `wasm-ld`.
+pub(super) fn link_flags() -> Vec<String> {
+    let mut flags: Vec<String> = ["--no-entry", "--import-memory", "--no-stack-first", "--gc-sections", "--strip-debug"].map(str::to_owned).into();
+    flags.push(format!("--initial-memory={MEMORY}"));
+    flags.push(format!("--max-memory={MEMORY}"));
+    flags.push(format!("--global-base={DATA}"));
+    flags.extend(["-z".to_owned(), format!("stack-size={STACK}")]);
+    flags.extend(["guest_start", "guest_fork_child", "__heap_base"].map(|name| format!("--export={name}")));
+    flags
+}
+
+/// For the translated C.
+pub(super) fn native_flags() -> &'static [&'static str] {
+    &[
+        "-O2",
+        "-g0",
+        "-w",
+        "-std=gnu11",
+        "-fPIC",
+        "-fvisibility=hidden",
+        "-fomit-frame-pointer",
+        "-fno-sanitize=undefined",
+        "-fno-stack-protector",
+        "-fno-strict-aliasing",
+        "-fno-asynchronous-unwind-tables",
+        "-ffp-contract=off",
+    ]
+}
+
+/// All flags of guest code as one text, for fingerprints.
+pub(super) fn describe() -> String {
+    [WASM, LIBC, PROGRAM, &[OPTIMISE]].concat().join(" ")
+}
+
+impl GuestCtx<'_> {
+    /// A command of zig, with its caches in our own place.
+    pub(super) fn zig(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(self.zig);
+        command.arg(subcommand);
+        self.zig_environment(&mut command);
+        command
+    }
+
+    /// Keeps the compiler's caches out of the user's home directory.
+    pub(super) fn zig_environment(&self, command: &mut Command) {
+        command.env("ZIG_GLOBAL_CACHE_DIR", &self.zig_cache).env("ZIG_LOCAL_CACHE_DIR", &self.zig_cache);
+    }
+
+    /// The compiler's own headers (`stddef.h`, ...).
+    pub(super) fn builtin_headers(&self) -> std::path::PathBuf {
+        self.zig.parent().unwrap_or(Path::new("")).join("lib/include")
+    }
+
+    /// A command that compiles one file of a guest program against the libc in `libc`.
+    pub(super) fn guest_cc(&self, libc: &Path) -> Command {
+        let mut command = self.zig("cc");
+        command.args(WASM).args(PROGRAM).arg("-isystem").arg(libc.join("include")).arg("-isystem").arg(self.builtin_headers());
+        command
+    }
+}

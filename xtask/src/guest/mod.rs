@@ -1,0 +1,112 @@
+//! The recipes of everything that is C: musl, PostgreSQL, their translation and the native objects.
+//!
+//! Each recipe is a function that fills an output directory; what it depends on besides the outputs of the recipes before it is what its
+//! `..._inputs` function says. [`crate::assets`] joins them into cached steps:
+//!
+//! ```text
+//! libc -> postgres -> link -> translate -> compile
+//!     \        `----> share
+//!      `-> tests -----------> translate -> compile
+//! ```
+
+mod compile;
+mod fences;
+mod flags;
+mod libc;
+mod libpq;
+mod link;
+mod modules;
+mod parallel;
+mod postgres;
+mod rewrite;
+mod share;
+mod tests;
+mod translate;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::cache::Workplace;
+use crate::fingerprint::Inputs;
+use crate::progress::Bar;
+use crate::tools::HostTools;
+
+pub use compile::{Profile, compile};
+pub use fences::{Counts, count};
+pub use libc::libc;
+pub use link::link;
+pub use postgres::postgres;
+pub use share::share;
+pub use tests::tests;
+pub use translate::translate;
+
+/// The modules that are built, by name: `postgres.wasm`, `pgl_module_postgres`, `libpglite_postgres.a`.
+pub const MODULES: &[&str] = &["postgres", "initdb"];
+
+/// The module of the conformance tests, built by [`tests`].
+pub const TESTS_MODULE: &str = "guest_tests";
+
+/// What every recipe works with.
+pub struct GuestCtx<'a> {
+    /// The compiler, `zig`.
+    pub zig: &'a Path,
+    /// wabt's directory: `bin/wasm2c`, `wasm2c/wasm-rt.h`.
+    pub wabt: &'a Path,
+    /// make, bison, flex, perl, patch.
+    pub host: &'a HostTools,
+    /// The checkout's `guest` directory.
+    pub guest: &'a Path,
+    /// Where the compiler keeps its own cache.
+    pub zig_cache: PathBuf,
+    /// Commands at a time.
+    pub jobs: usize,
+    /// The step's line on the screen.
+    pub bar: &'a Bar,
+    /// Takes the commands' output.
+    pub log: &'a Path,
+}
+
+impl<'a> GuestCtx<'a> {
+    /// For one step of the cache.
+    pub fn of_step(zig: &'a Path, wabt: &'a Path, host: &'a HostTools, guest: &'a Path, zig_cache: PathBuf, place: &Workplace<'a>) -> Self {
+        let jobs = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        Self { zig, wabt, host, guest, zig_cache, jobs, bar: place.bar, log: place.log }
+    }
+}
+
+/// What [`libc`] depends on besides musl's sources and the compiler.
+pub fn libc_inputs(guest: &Path) -> Result<Inputs> {
+    Inputs::new().value("recipe", libc::VERSION).value("flags", flags::describe()).tree("guest/musl", &guest.join("musl"))?.tree("guest/port", &guest.join("port"))
+}
+
+/// What [`postgres`] depends on besides PostgreSQL's sources, the libc and the compiler.
+pub fn postgres_inputs(guest: &Path) -> Result<Inputs> {
+    Inputs::new().value("recipe", postgres::VERSION).value("flags", flags::describe()).tree("guest/patches", &guest.join("patches"))
+}
+
+/// What [`link`] depends on besides the outputs of [`libc`] and [`postgres`].
+pub fn link_inputs() -> Inputs {
+    Inputs::new().value("recipe", link::VERSION).value("flags", flags::link_flags().join(" "))
+}
+
+/// What [`share`] depends on besides the output of [`postgres`].
+pub fn share_inputs() -> Inputs {
+    Inputs::new().value("recipe", share::VERSION)
+}
+
+/// What [`translate`] depends on besides the module and wabt.
+pub fn translate_inputs() -> Inputs {
+    Inputs::new().value("recipe", translate::VERSION)
+}
+
+/// What [`compile`] depends on besides the output of [`translate`], the compiler and the target.
+pub fn compile_inputs(guest: &Path, profile: &Profile) -> Result<Inputs> {
+    let inputs = Inputs::new().value("recipe", compile::VERSION).value("flags", flags::native_flags().join(" ")).tree("guest/runtime", &guest.join("runtime"))?;
+    profile.add_to(inputs)
+}
+
+/// What [`tests`] depends on besides the libc and the compiler.
+pub fn tests_inputs(guest: &Path) -> Result<Inputs> {
+    Inputs::new().value("recipe", tests::VERSION).value("flags", flags::describe()).tree("guest/tests", &guest.join("tests"))
+}
