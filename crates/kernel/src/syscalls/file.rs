@@ -160,6 +160,13 @@ pub(super) fn ioctl(process: &Process, args: &Args) -> SysResult {
             )?;
             Ok(0)
         }
+        FIONREAD => {
+            let n = super::socket::available(&open).ok_or(Errno::ENOTTY)?;
+            process
+                .space()
+                .write_u32(args.ptr(2), u32::try_from(n).unwrap_or(u32::MAX))?;
+            Ok(0)
+        }
         FIONBIO => {
             let on = process.space().read_u32(args.ptr(2))? != 0;
             open.set_flags(if on {

@@ -28,6 +28,9 @@ pub(crate) fn read_stream(
     open: &OpenFile,
     out: &mut [u8],
 ) -> Result<usize, Errno> {
+    if let Some(outcome) = super::poll::read_signals(process, open, out) {
+        return outcome;
+    }
     if open.nonblocking() {
         return open.file.read(out);
     }

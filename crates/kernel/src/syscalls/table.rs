@@ -1,7 +1,7 @@
 //! The table itself: one row a call, by topic.
 
 use super::Support::{Error, Partial, Supported};
-use super::{Call, Handler, Support, file, futex, io, memory, misc, own, path, proc, shm, signal, time};
+use super::{Call, Handler, Support, file, futex, io, memory, misc, own, path, poll, proc, shm, signal, socket, time};
 use crate::errno::Errno;
 
 const fn call(number: u32, name: &'static str, signature: &'static str, handler: Handler, support: Support) -> Call {
@@ -182,5 +182,32 @@ pub static TABLE: &[Call] = &[
     call(0x1004, "spawn", "x", own::spawn, Partial("a shell line is one simple command")),
     call(0x1005, "test_fault", "g", own::test_fault, Partial("refused unless the kernel allows tests")),
 
-    // NET
+    // waiting for descriptors
+    call(19, "eventfd2", "ux", poll::eventfd2, Supported),
+    call(20, "epoll_create1", "x", poll::epoll_create1, Supported),
+    call(21, "epoll_ctl", "fdfx", poll::epoll_ctl, Partial("level-triggered; epolls do not nest")),
+    call(22, "epoll_pwait", "fxddxu", poll::epoll_pwait, Partial("level-triggered")),
+    call(441, "epoll_pwait2", "fxdxxu", poll::epoll_pwait2, Partial("level-triggered")),
+    call(74, "signalfd4", "fxux", poll::signalfd4, Supported),
+    call(413, "pselect6_time64", "dxxxxx", poll::pselect6, Partial("the time left is not written back")),
+    call(414, "ppoll_time64", "xuxxu", poll::ppoll, Partial("the time left is not written back")),
+
+    // pipes and sockets
+    call(59, "pipe2", "xx", socket::pipe2, Supported),
+    call(198, "socket", "dxd", socket::socket, Partial("streams: local ones, and internet ones on granted listeners")),
+    call(199, "socketpair", "dxdx", socket::socketpair, Supported),
+    call(200, "bind", "fxu", socket::bind, Partial("internet addresses only if granted, told by listen")),
+    call(201, "listen", "fd", socket::listen, Partial("the backlog is fixed")),
+    call(202, "accept", "fxx", socket::accept, Supported),
+    call(242, "accept4", "fxxx", socket::accept4, Supported),
+    call(203, "connect", "fxu", socket::connect, Partial("to guests only: ENETUNREACH or ECONNREFUSED elsewhere")),
+    call(204, "getsockname", "fxx", socket::getsockname, Supported),
+    call(205, "getpeername", "fxx", socket::getpeername, Supported),
+    call(206, "sendto", "fxuxxu", socket::sendto, Partial("no out-of-band data")),
+    call(207, "recvfrom", "fxuxxx", socket::recvfrom, Partial("PEEK and DONTWAIT")),
+    call(208, "setsockopt", "fuuxu", socket::setsockopt, Partial("keepalive, TCP_NODELAY and buffer sizes of connections; others change nothing")),
+    call(209, "getsockopt", "fuuxx", socket::getsockopt, Partial("the same, and SO_ERROR, SO_TYPE, SO_PEERCRED")),
+    call(210, "shutdown", "fd", socket::shutdown, Supported),
+    call(211, "sendmsg", "fxx", socket::sendmsg, Partial("no control messages")),
+    call(212, "recvmsg", "fxx", socket::recvmsg, Partial("no control messages")),
 ];

@@ -1,0 +1,203 @@
+//! A guest's socket: what it becomes (listener, connection) is decided once, by `listen`, `connect` or `accept`.
+
+use std::any::Any;
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use super::addr::{AF_UNIX, Address};
+use super::host::{HostListener, HostSocket};
+use super::stream::StreamEnd;
+use super::{Listener, Net};
+use crate::errno::Errno;
+use crate::file::{File, FileKind, Ready, Stat};
+use crate::wait::{WaitQueue, WakeSource, lock};
+
+/// What a socket has become.
+pub enum Role {
+    /// Listens for connections inside the kernel.
+    Listener(Arc<Listener>),
+    /// Listens through a listener of the host.
+    HostListener(HostListener),
+    /// A connection inside the kernel.
+    Stream(StreamEnd),
+    /// A connection of the host.
+    HostSocket(HostSocket),
+}
+
+/// A stream socket.
+pub struct Socket {
+    family: u16,
+    bound: Mutex<Option<Address>>,
+    role: OnceLock<Role>,
+}
+
+impl Socket {
+    /// A new socket of a family.
+    #[must_use]
+    pub fn new(family: u16) -> Self {
+        Self { family, bound: Mutex::new(None), role: OnceLock::new() }
+    }
+
+    /// A connected one, with the address it was accepted on.
+    #[must_use]
+    pub fn connected(family: u16, role: Role, local: Option<Address>) -> Self {
+        let this = Self { family, bound: Mutex::new(local), role: OnceLock::new() };
+        let _ = this.role.set(role);
+        this
+    }
+
+    /// `AF_*`.
+    #[must_use]
+    pub fn family(&self) -> u16 {
+        self.family
+    }
+
+    /// What it has become, if anything.
+    #[must_use]
+    pub fn role(&self) -> Option<&Role> {
+        self.role.get()
+    }
+
+    /// Remembers a name; `EINVAL` if there is one. The node of a local path must exist already.
+    pub fn bind(&self, address: Address) -> Result<(), Errno> {
+        let mut bound = lock(&self.bound);
+        if bound.is_some() || self.role.get().is_some() {
+            return Err(Errno::EINVAL);
+        }
+        *bound = Some(address);
+        Ok(())
+    }
+
+    /// Begins to accept connections; a second time it changes nothing.
+    pub fn listen(&self, net: &Net) -> Result<(), Errno> {
+        match self.role.get() {
+            Some(Role::Listener(_) | Role::HostListener(_)) => return Ok(()),
+            Some(_) => return Err(Errno::EINVAL),
+            None => {}
+        }
+        let address = lock(&self.bound).clone().ok_or(Errno::EDESTADDRREQ)?;
+        let role = match (net.granted(&address), &address) {
+            (Some(granted), _) => Role::HostListener(HostListener::new(granted)?),
+            (None, Address::Unix(path)) => Role::Listener(net.listen_local(path)),
+            (None, Address::Inet(_)) => return Err(Errno::EACCES),
+        };
+        self.role.set(role).map_err(|_| Errno::EINVAL)
+    }
+
+    /// The next connection and its peer's address; `EAGAIN` when there is none.
+    pub fn accept(&self) -> Result<(Self, Address), Errno> {
+        match self.role.get() {
+            Some(Role::Listener(listener)) => {
+                let end = listener.accept()?;
+                let local = lock(&self.bound).clone();
+                Ok((Self::connected(self.family, Role::Stream(end), local), Address::Unix(String::new())))
+            }
+            Some(Role::HostListener(listener)) => {
+                let (socket, peer) = listener.accept()?;
+                let local = match socket.local() {
+                    Address::Unix(_) => lock(&self.bound).clone(),
+                    address => Some(address.clone()),
+                };
+                Ok((Self::connected(self.family, Role::HostSocket(socket), local), peer))
+            }
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Becomes the end of a local connection.
+    pub fn connect(&self, end: StreamEnd) -> Result<(), Errno> {
+        self.role.set(Role::Stream(end)).map_err(|_| Errno::EISCONN)
+    }
+
+    /// Its own address; unnamed if it has none.
+    #[must_use]
+    pub fn local(&self) -> Address {
+        lock(&self.bound).clone().unwrap_or_else(|| self.unnamed())
+    }
+
+    /// The address of the other side.
+    pub fn peer(&self) -> Result<Address, Errno> {
+        match self.role.get() {
+            Some(Role::Stream(_)) => Ok(Address::Unix(String::new())),
+            Some(Role::HostSocket(socket)) => Ok(socket.peer().clone()),
+            _ => Err(Errno::ENOTCONN),
+        }
+    }
+
+    fn unnamed(&self) -> Address {
+        match self.family {
+            AF_UNIX => Address::Unix(String::new()),
+            super::addr::AF_INET6 => Address::Inet((std::net::Ipv6Addr::UNSPECIFIED, 0).into()),
+            _ => Address::Inet((std::net::Ipv4Addr::UNSPECIFIED, 0).into()),
+        }
+    }
+
+    fn stream(&self) -> Result<&dyn File, Errno> {
+        match self.role.get() {
+            Some(Role::Stream(end)) => Ok(end),
+            Some(Role::HostSocket(socket)) => Ok(socket),
+            _ => Err(Errno::ENOTCONN),
+        }
+    }
+
+    /// Copies what is there without taking it; `EAGAIN` when there is nothing.
+    pub fn peek(&self, out: &mut [u8]) -> Result<usize, Errno> {
+        match self.role.get() {
+            Some(Role::Stream(end)) => end.peek(out),
+            Some(Role::HostSocket(socket)) => socket.peek(out),
+            _ => Err(Errno::ENOTCONN),
+        }
+    }
+}
+
+impl File for Socket {
+    fn stat(&self) -> Result<Stat, Errno> {
+        Ok(super::stat_of(FileKind::Socket))
+    }
+
+    fn read(&self, out: &mut [u8]) -> Result<usize, Errno> {
+        self.stream()?.read(out)
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        self.stream()?.write(bytes)
+    }
+
+    fn ready(&self) -> Ready {
+        match self.role.get() {
+            None => Ready::OUT | Ready::HUP,
+            Some(Role::Listener(listener)) => listener.ready(),
+            Some(Role::HostListener(listener)) => listener.ready(),
+            Some(Role::Stream(end)) => end.ready(),
+            Some(Role::HostSocket(socket)) => socket.ready(),
+        }
+    }
+
+    fn wake_source(&self, interest: Ready) -> Option<WakeSource<'_>> {
+        match self.role.get()? {
+            Role::Listener(listener) => Some(WakeSource::Queue(&listener.events)),
+            Role::HostListener(listener) => Some(listener.wake_source()),
+            Role::Stream(end) => end.wake_source(interest),
+            Role::HostSocket(socket) => socket.wake_source(interest),
+        }
+    }
+
+    fn wait_queue(&self) -> Option<&WaitQueue> {
+        match self.role.get()? {
+            Role::Listener(listener) => Some(&listener.events),
+            Role::Stream(end) => end.wait_queue(),
+            Role::HostListener(_) | Role::HostSocket(_) => None,
+        }
+    }
+
+    fn host_fd(&self) -> Option<BorrowedFd<'_>> {
+        match self.role.get()? {
+            Role::HostSocket(socket) => socket.host_fd(),
+            _ => None,
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
