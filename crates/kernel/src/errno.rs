@@ -143,7 +143,10 @@ impl Errno {
     /// The symbolic name, `"E???"` for a number this kernel never produces itself.
     #[must_use]
     pub fn name(self) -> &'static str {
-        NAMES.iter().find(|row| row.0 == self.0).map_or("E???", |row| row.1)
+        NAMES
+            .iter()
+            .find(|row| row.0 == self.0)
+            .map_or("E???", |row| row.1)
     }
 
     /// The error for a failed operation on the host.
@@ -270,7 +273,11 @@ const NAMES: &[(i32, &str, &str)] = &[
     (92, "ENOPROTOOPT", "protocol not available"),
     (93, "EPROTONOSUPPORT", "protocol not supported"),
     (95, "EOPNOTSUPP", "operation not supported"),
-    (97, "EAFNOSUPPORT", "address family not supported by protocol"),
+    (
+        97,
+        "EAFNOSUPPORT",
+        "address family not supported by protocol",
+    ),
     (98, "EADDRINUSE", "address already in use"),
     (99, "EADDRNOTAVAIL", "cannot assign requested address"),
     (101, "ENETUNREACH", "network is unreachable"),

@@ -26,36 +26,76 @@ pub struct FdTable {
 impl FdTable {
     /// The open file behind `fd`, or `EBADF`.
     pub fn get(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
-        self.descriptor(fd).map(|descriptor| Arc::clone(&descriptor.open))
+        self.descriptor(fd)
+            .map(|descriptor| Arc::clone(&descriptor.open))
     }
 
     /// The descriptor `fd`, or `EBADF`.
     pub fn descriptor(&self, fd: i32) -> Result<&Descriptor, Errno> {
-        usize::try_from(fd).ok().and_then(|at| self.slots.get(at)).and_then(Option::as_ref).ok_or(Errno::EBADF)
+        usize::try_from(fd)
+            .ok()
+            .and_then(|at| self.slots.get(at))
+            .and_then(Option::as_ref)
+            .ok_or(Errno::EBADF)
     }
 
     /// Puts `open` at the lowest free number not below `from`; `EMFILE` when the table is full.
-    pub fn insert(&mut self, open: Arc<OpenFile>, close_on_exec: bool, from: i32) -> Result<i32, Errno> {
+    pub fn insert(
+        &mut self,
+        open: Arc<OpenFile>,
+        close_on_exec: bool,
+        from: i32,
+    ) -> Result<i32, Errno> {
         let from = usize::try_from(from).map_err(|_| Errno::EINVAL)?;
-        let at = (from..MAX_FDS).find(|&at| self.slots.get(at).is_none_or(Option::is_none)).ok_or(Errno::EMFILE)?;
-        self.put(at, Descriptor { open, close_on_exec });
+        let at = (from..MAX_FDS)
+            .find(|&at| self.slots.get(at).is_none_or(Option::is_none))
+            .ok_or(Errno::EMFILE)?;
+        self.put(
+            at,
+            Descriptor {
+                open,
+                close_on_exec,
+            },
+        );
         i32::try_from(at).map_err(|_| Errno::EMFILE)
     }
 
     /// Puts `open` at exactly `fd` (`dup3`) and returns what was there.
-    pub fn replace(&mut self, fd: i32, open: Arc<OpenFile>, close_on_exec: bool) -> Result<Option<Descriptor>, Errno> {
-        let at = usize::try_from(fd).ok().filter(|&at| at < MAX_FDS).ok_or(Errno::EBADF)?;
-        Ok(self.put(at, Descriptor { open, close_on_exec }))
+    pub fn replace(
+        &mut self,
+        fd: i32,
+        open: Arc<OpenFile>,
+        close_on_exec: bool,
+    ) -> Result<Option<Descriptor>, Errno> {
+        let at = usize::try_from(fd)
+            .ok()
+            .filter(|&at| at < MAX_FDS)
+            .ok_or(Errno::EBADF)?;
+        Ok(self.put(
+            at,
+            Descriptor {
+                open,
+                close_on_exec,
+            },
+        ))
     }
 
     /// Takes `fd` out. The caller drops it after releasing the table's lock, since a last close may do work.
     pub fn remove(&mut self, fd: i32) -> Result<Descriptor, Errno> {
-        usize::try_from(fd).ok().and_then(|at| self.slots.get_mut(at)).and_then(Option::take).ok_or(Errno::EBADF)
+        usize::try_from(fd)
+            .ok()
+            .and_then(|at| self.slots.get_mut(at))
+            .and_then(Option::take)
+            .ok_or(Errno::EBADF)
     }
 
     /// Sets `FD_CLOEXEC`.
     pub fn set_close_on_exec(&mut self, fd: i32, on: bool) -> Result<(), Errno> {
-        let slot = usize::try_from(fd).ok().and_then(|at| self.slots.get_mut(at)).and_then(Option::as_mut).ok_or(Errno::EBADF)?;
+        let slot = usize::try_from(fd)
+            .ok()
+            .and_then(|at| self.slots.get_mut(at))
+            .and_then(Option::as_mut)
+            .ok_or(Errno::EBADF)?;
         slot.close_on_exec = on;
         Ok(())
     }
@@ -63,13 +103,25 @@ impl FdTable {
     /// The copy an exec'd program gets: without the close-on-exec descriptors.
     #[must_use]
     pub fn for_exec(&self) -> Self {
-        let slots = self.slots.iter().map(|slot| slot.as_ref().filter(|descriptor| !descriptor.close_on_exec).cloned()).collect();
+        let slots = self
+            .slots
+            .iter()
+            .map(|slot| {
+                slot.as_ref()
+                    .filter(|descriptor| !descriptor.close_on_exec)
+                    .cloned()
+            })
+            .collect();
         Self { slots }
     }
 
     /// The open numbers in ascending order.
     pub fn numbers(&self) -> impl Iterator<Item = i32> + '_ {
-        self.slots.iter().enumerate().filter(|(_, slot)| slot.is_some()).filter_map(|(at, _)| i32::try_from(at).ok())
+        self.slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.is_some())
+            .filter_map(|(at, _)| i32::try_from(at).ok())
     }
 
     fn put(&mut self, at: usize, descriptor: Descriptor) -> Option<Descriptor> {

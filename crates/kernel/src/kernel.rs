@@ -159,7 +159,15 @@ impl Kernel {
 
     /// What is running.
     pub fn processes(&self) -> Vec<ProcessInfo> {
-        self.live().iter().map(|p| ProcessInfo { pid: p.pid, parent: p.family().parent, name: p.name.clone(), ending: p.ending() }).collect()
+        self.live()
+            .iter()
+            .map(|p| ProcessInfo {
+                pid: p.pid,
+                parent: p.family().parent,
+                name: p.name.clone(),
+                ending: p.ending(),
+            })
+            .collect()
     }
 
     fn new_pid(&self) -> Pid {
@@ -173,18 +181,27 @@ impl Kernel {
             let flags = if fd == 0 { O_RDONLY } else { O_WRONLY };
             files.insert(OpenFile::new(file, flags, None), false, 0)?;
         }
-        let fs = FsContext { cwd: options.cwd, umask: 0o022 };
+        let fs = FsContext {
+            cwd: options.cwd,
+            umask: 0o022,
+        };
         let argv: Vec<Vec<u8>> = options.argv.into_iter().map(String::into_bytes).collect();
         let envp: Vec<Vec<u8>> = options.envp.into_iter().map(String::into_bytes).collect();
-        self.start_program(&options.path, &argv, &envp, files, fs, SignalState::default(), None)
+        self.start_program(
+            &options.path,
+            (&argv, &envp),
+            files,
+            fs,
+            SignalState::default(),
+            None,
+        )
     }
 
     /// Starts a program in a new process; `parent` is `None` for the host.
     pub(crate) fn start_program(
         &self,
         path: &str,
-        argv: &[Vec<u8>],
-        envp: &[Vec<u8>],
+        (argv, envp): (&[Vec<u8>], &[Vec<u8>]),
         files: FdTable,
         fs: FsContext,
         signals: SignalState,
@@ -216,7 +233,14 @@ impl Kernel {
             session,
         });
         let argc = u32::try_from(argv.len()).map_err(|_| Errno::E2BIG)?;
-        self.launch(&process, Entry::Start { argc, argv: argv_at, envp: envp_at })?;
+        self.launch(
+            &process,
+            Entry::Start {
+                argc,
+                argv: argv_at,
+                envp: envp_at,
+            },
+        )?;
         Ok(process)
     }
 
@@ -250,7 +274,9 @@ impl Kernel {
     }
 
     fn launch(&self, process: &Arc<Process>, entry: Entry) -> Result<(), Errno> {
-        lock(&self.processes).live.insert(process.pid.0, Arc::clone(process));
+        lock(&self.processes)
+            .live
+            .insert(process.pid.0, Arc::clone(process));
         if let Err(error) = self.machine.start(Arc::clone(process), entry) {
             lock(&self.processes).live.remove(&process.pid.0);
             return Err(error);
@@ -278,20 +304,35 @@ impl Kernel {
 
     /// Waits for a process that the host started; its status is handed out once. `ECHILD` if there is none, `ETIMEDOUT` at the deadline.
     pub fn wait_exit(&self, pid: Pid, deadline: Option<Instant>) -> Result<ExitStatus, Errno> {
-        wait_until(&HostThread::default(), &[WakeSource::Queue(&self.ended)], deadline, || {
-            let mut table = lock(&self.processes);
-            if let Some(status) = table.ended.remove(&pid.0) {
-                return Ok(Some(status));
-            }
-            if table.live.contains_key(&pid.0) { Ok(None) } else { Err(Errno::ECHILD) }
-        })
+        wait_until(
+            &HostThread::default(),
+            &[WakeSource::Queue(&self.ended)],
+            deadline,
+            || {
+                let mut table = lock(&self.processes);
+                if let Some(status) = table.ended.remove(&pid.0) {
+                    return Ok(Some(status));
+                }
+                if table.live.contains_key(&pid.0) {
+                    Ok(None)
+                } else {
+                    Err(Errno::ECHILD)
+                }
+            },
+        )
     }
 
     /// Sends a signal from the host; `ESRCH` without such a process.
     pub fn kill(&self, pid: Pid, signo: u8) -> Result<(), Errno> {
         let process = self.process(pid).ok_or(Errno::ESRCH)?;
         if signo != 0 {
-            process.post(SigInfo { signo, code: SI_USER, pid: 0, uid: 0, status: 0 });
+            process.post(SigInfo {
+                signo,
+                code: SI_USER,
+                pid: 0,
+                uid: 0,
+                status: 0,
+            });
         }
         Ok(())
     }
@@ -314,10 +355,15 @@ impl Kernel {
             }
             let until = deadline.min(Instant::now() + Duration::from_millis(20));
             let count = live.len();
-            let gone = wait_until(&thread, &[WakeSource::Queue(&self.ended)], Some(until), || {
-                let now = lock(&self.processes).live.len();
-                Ok((now != count || now == 0).then_some(()))
-            });
+            let gone = wait_until(
+                &thread,
+                &[WakeSource::Queue(&self.ended)],
+                Some(until),
+                || {
+                    let now = lock(&self.processes).live.len();
+                    Ok((now != count || now == 0).then_some(()))
+                },
+            );
             if gone.is_err() && Instant::now() >= deadline {
                 return false;
             }
@@ -332,10 +378,18 @@ impl Drop for Kernel {
 }
 
 /// Writes the argument block into a mapping of its own and returns the addresses of both vectors.
-fn place_arguments(mm: &mut Mm, space: &dyn AddressSpace, argv: &[Vec<u8>], envp: &[Vec<u8>]) -> Result<(GuestAddr, GuestAddr), Errno> {
+fn place_arguments(
+    mm: &mut Mm,
+    space: &dyn AddressSpace,
+    argv: &[Vec<u8>],
+    envp: &[Vec<u8>],
+) -> Result<(GuestAddr, GuestAddr), Errno> {
     let strings: usize = argv.iter().chain(envp).map(|s| s.len() + 1).sum();
     let vectors = (argv.len() + envp.len() + 2) * 4;
-    let total = u32::try_from(strings + vectors).ok().filter(|&n| n <= ARGUMENTS_MAX).ok_or(Errno::E2BIG)?;
+    let total = u32::try_from(strings + vectors)
+        .ok()
+        .filter(|&n| n <= ARGUMENTS_MAX)
+        .ok_or(Errno::E2BIG)?;
     let base = mm.map(GuestAddr::NULL, total, Backing::Private, false, space)?;
     let mut slot = base;
     let mut text = base.offset(u32::try_from(vectors).map_err(|_| Errno::E2BIG)?)?;
@@ -344,7 +398,10 @@ fn place_arguments(mm: &mut Mm, space: &dyn AddressSpace, argv: &[Vec<u8>], envp
         for item in items {
             space.write_u32(slot, text.0)?;
             space.write(text, item)?;
-            space.write(text.offset(u32::try_from(item.len()).map_err(|_| Errno::E2BIG)?)?, &[0])?;
+            space.write(
+                text.offset(u32::try_from(item.len()).map_err(|_| Errno::E2BIG)?)?,
+                &[0],
+            )?;
             text = text.offset(u32::try_from(item.len() + 1).map_err(|_| Errno::E2BIG)?)?;
             slot = slot.offset(4)?;
         }

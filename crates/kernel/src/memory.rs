@@ -50,7 +50,10 @@ pub trait AddressSpace: Send + Sync {
     fn bytes(&self, addr: GuestAddr, len: u32) -> Result<&[u8], Errno>;
 
     /// `len` writable bytes at `addr`, or `EFAULT`.
-    #[expect(clippy::mut_from_ref, reason = "guest memory is shared and interior-mutable by nature; see the trait's contract")]
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "guest memory is shared and interior-mutable by nature; see the trait's contract"
+    )]
     fn bytes_mut(&self, addr: GuestAddr, len: u32) -> Result<&mut [u8], Errno>;
 
     /// The aligned 32-bit word at `addr` as an atomic; `EFAULT`, or `EINVAL` when misaligned.
@@ -58,7 +61,13 @@ pub trait AddressSpace: Send + Sync {
 
     /// Maps `len` bytes of `segment` from `offset` at `addr` (all multiples of [`MAP_GRANULE`] except that the tail of the last
     /// granule may lie past the segment's end), replacing what was there.
-    fn map_segment(&self, addr: GuestAddr, len: u32, segment: &Arc<dyn Segment>, offset: u64) -> Result<(), Errno>;
+    fn map_segment(
+        &self,
+        addr: GuestAddr,
+        len: u32,
+        segment: &Arc<dyn Segment>,
+        offset: u64,
+    ) -> Result<(), Errno>;
 
     /// Makes `[addr, addr+len)` fresh private zero pages again and gives their memory back to the host.
     /// `addr` and `len` are multiples of [`PAGE_SIZE`], and of [`MAP_GRANULE`] when a segment is mapped there.
@@ -88,13 +97,15 @@ pub trait AddressSpaceExt: AddressSpace {
 
     /// Stores a little-endian `u32`.
     fn write_u32(&self, addr: GuestAddr, value: u32) -> Result<(), Errno> {
-        self.bytes_mut(addr, 4)?.copy_from_slice(&value.to_le_bytes());
+        self.bytes_mut(addr, 4)?
+            .copy_from_slice(&value.to_le_bytes());
         Ok(())
     }
 
     /// Stores a little-endian `u64`.
     fn write_u64(&self, addr: GuestAddr, value: u64) -> Result<(), Errno> {
-        self.bytes_mut(addr, 8)?.copy_from_slice(&value.to_le_bytes());
+        self.bytes_mut(addr, 8)?
+            .copy_from_slice(&value.to_le_bytes());
         Ok(())
     }
 
@@ -180,7 +191,11 @@ pub trait Machine: Send + Sync {
 
     /// A copy of `parent`, as `fork(2)` makes it: private memory in `private` (page ranges in use: data, stack, heap, private mappings) copied (on write where
     /// the machine can), everything else fresh. Shared segments are mapped afterwards by the caller. Called on the parent's own thread.
-    fn fork(&self, parent: &dyn AddressSpace, private: &[(GuestAddr, u32)]) -> Result<Arc<dyn AddressSpace>, Errno>;
+    fn fork(
+        &self,
+        parent: &dyn AddressSpace,
+        private: &[(GuestAddr, u32)],
+    ) -> Result<Arc<dyn AddressSpace>, Errno>;
 
     /// Starts a thread that runs `process` from `entry`. When the guest is done (exit, kill, trap), on that same thread, the machine calls [`Process::finish`]
     /// exactly once. System calls of the guest go to [`crate::syscalls::dispatch`].

@@ -61,19 +61,30 @@ impl Waiter {
     }
 
     /// Sleeps until woken, until one of `fds` is ready or until `deadline`. May return early; callers loop.
-    pub fn sleep(&self, deadline: Option<Instant>, fds: &[(BorrowedFd<'_>, PollFlags)]) -> Result<(), Errno> {
+    pub fn sleep(
+        &self,
+        deadline: Option<Instant>,
+        fds: &[(BorrowedFd<'_>, PollFlags)],
+    ) -> Result<(), Errno> {
         if fds.is_empty() {
             self.park(deadline);
             return Ok(());
         }
         let doorbell = self.doorbell()?;
-        if self.state.compare_exchange(RUNNING, POLLING, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+        if self
+            .state
+            .compare_exchange(RUNNING, POLLING, Ordering::SeqCst, Ordering::SeqCst)
+            .is_err()
+        {
             self.state.store(RUNNING, Ordering::SeqCst);
             return Ok(());
         }
         let mut polled: Vec<PollFd<'_>> = Vec::with_capacity(fds.len() + 1);
         polled.push(PollFd::new(doorbell, PollFlags::IN));
-        polled.extend(fds.iter().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)));
+        polled.extend(
+            fds.iter()
+                .map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)),
+        );
         let timeout = deadline.map(|at| to_timespec(at.saturating_duration_since(Instant::now())));
         let outcome = rustix::event::poll(&mut polled, timeout.as_ref());
         if self.state.swap(RUNNING, Ordering::SeqCst) == NOTIFIED {
@@ -90,16 +101,26 @@ impl Waiter {
 
     fn park(&self, deadline: Option<Instant>) {
         let mut gate = lock(&self.gate);
-        if self.state.compare_exchange(RUNNING, PARKED, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+        if self
+            .state
+            .compare_exchange(RUNNING, PARKED, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
+        {
             while self.state.load(Ordering::SeqCst) == PARKED {
                 gate = match deadline {
-                    None => self.condvar.wait(gate).unwrap_or_else(PoisonError::into_inner),
+                    None => self
+                        .condvar
+                        .wait(gate)
+                        .unwrap_or_else(PoisonError::into_inner),
                     Some(at) => {
                         let left = at.saturating_duration_since(Instant::now());
                         if left.is_zero() {
                             break;
                         }
-                        self.condvar.wait_timeout(gate, left).unwrap_or_else(PoisonError::into_inner).0
+                        self.condvar
+                            .wait_timeout(gate, left)
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .0
                     }
                 };
             }
@@ -109,7 +130,10 @@ impl Waiter {
 
     fn doorbell(&self) -> Result<&OwnedFd, Errno> {
         if self.doorbell.get().is_none() {
-            let fd = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK)?;
+            let fd = rustix::event::eventfd(
+                0,
+                rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK,
+            )?;
             let _ = self.doorbell.set(fd);
         }
         self.doorbell.get().ok_or(Errno::ENFILE)
@@ -117,7 +141,10 @@ impl Waiter {
 }
 
 fn to_timespec(duration: Duration) -> rustix::event::Timespec {
-    rustix::event::Timespec { tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(duration.subsec_nanos()) }
+    rustix::event::Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(duration.subsec_nanos()),
+    }
 }
 
 /// The waiters of one object (a pipe, a socket, a futex bucket, a process's children).
@@ -130,7 +157,9 @@ impl WaitQueue {
     /// An empty queue.
     #[must_use]
     pub const fn new() -> Self {
-        Self { waiters: Mutex::new(Vec::new()) }
+        Self {
+            waiters: Mutex::new(Vec::new()),
+        }
     }
 
     /// Adds a waiter; once per matching [`Self::remove`].
@@ -170,7 +199,9 @@ pub struct HostThread {
 
 impl Default for HostThread {
     fn default() -> Self {
-        Self { waiter: Waiter::new() }
+        Self {
+            waiter: Waiter::new(),
+        }
     }
 }
 
@@ -255,7 +286,9 @@ mod tests {
         let waiter = Waiter::new();
         waiter.wake();
         let before = Instant::now();
-        waiter.sleep(Some(before + Duration::from_secs(5)), &[]).unwrap();
+        waiter
+            .sleep(Some(before + Duration::from_secs(5)), &[])
+            .unwrap();
         assert!(before.elapsed() < Duration::from_secs(1));
     }
 
@@ -265,7 +298,12 @@ mod tests {
         let flag = Arc::new(AtomicBool::new(false));
         let (queue2, flag2) = (Arc::clone(&queue), Arc::clone(&flag));
         let sleeper = std::thread::spawn(move || {
-            wait_until(&HostThread::default(), &[WakeSource::Queue(&queue2)], None, || Ok(flag2.load(Ordering::SeqCst).then_some(7)))
+            wait_until(
+                &HostThread::default(),
+                &[WakeSource::Queue(&queue2)],
+                None,
+                || Ok(flag2.load(Ordering::SeqCst).then_some(7)),
+            )
         });
         std::thread::sleep(Duration::from_millis(20));
         flag.store(true, Ordering::SeqCst);
@@ -279,6 +317,11 @@ mod tests {
         let (reader, _writer) = rustix::pipe::pipe().unwrap();
         let deadline = Instant::now() + Duration::from_millis(20);
         let source = [WakeSource::Host(reader.as_fd(), PollFlags::IN)];
-        assert_eq!(wait_until(&HostThread::default(), &source, Some(deadline), || Ok(None::<()>)), Err(Errno::ETIMEDOUT));
+        assert_eq!(
+            wait_until(&HostThread::default(), &source, Some(deadline), || Ok(
+                None::<()>
+            )),
+            Err(Errno::ETIMEDOUT)
+        );
     }
 }

@@ -28,24 +28,43 @@ impl Image {
         let bytes = unsafe { std::slice::from_raw_parts(scratch.byte(FIRST_BYTE), all) };
         let page = sys::page_size();
         // What follows the last byte that is not zero (bss, stack) is cheaper as anonymous memory.
-        let len = bytes.iter().rposition(|&byte| byte != 0).map_or(page, |at| (at + 1).div_ceil(page) * page);
+        let len = bytes
+            .iter()
+            .rposition(|&byte| byte != 0)
+            .map_or(page, |at| (at + 1).div_ceil(page) * page);
         let data = sys::memory_object(c"pglite-image", len as u64)?;
         data.write_all_at(&bytes[..len.min(all)], 0)?;
         let mut globals = vec![0_u64; module.instance_size().div_ceil(8)];
         // SAFETY: the vector holds at least instance_size bytes and is aligned for any C type; both are valid for reading and writing.
-        unsafe { std::ptr::copy_nonoverlapping(scratch.instance().cast_const(), globals.as_mut_ptr().cast(), module.instance_size()) };
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                scratch.instance().cast_const(),
+                globals.as_mut_ptr().cast(),
+                module.instance_size(),
+            )
+        };
         Ok(Self { data, len, globals })
     }
 
     /// Maps the data into a fresh space.
     pub(crate) fn map_into(&self, space: &sys::Reservation) -> Result<(), Errno> {
-        space.map_file(INSTANCE_SPAN + FIRST_BYTE as usize, self.len, &self.data, 0, false)?;
+        space.map_file(
+            INSTANCE_SPAN + FIRST_BYTE as usize,
+            self.len,
+            &self.data,
+            0,
+            false,
+        )?;
         Ok(())
     }
 
     /// Sets the globals of a space whose data is mapped.
     pub(crate) fn init_globals(&self, space: &Space) {
         // SAFETY: the vector holds the globals of an instance of the same module, which does not run; the child is not started yet.
-        unsafe { space.module().fork_instance(space.memory().instance(), self.globals.as_ptr().cast()) };
+        unsafe {
+            space
+                .module()
+                .fork_instance(space.memory().instance(), self.globals.as_ptr().cast())
+        };
     }
 }

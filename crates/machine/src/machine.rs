@@ -35,13 +35,19 @@ impl NativeMachine {
         for module in modules {
             module.validate()?;
         }
-        Ok(Self { modules: modules.to_vec(), images: Mutex::default() })
+        Ok(Self {
+            modules: modules.to_vec(),
+            images: Mutex::default(),
+        })
     }
 
     /// What is in use, by all machines together.
     #[must_use]
     pub fn stats() -> Stats {
-        Stats { spaces: LIVE.load(Ordering::Relaxed), threads: thread::LIVE.load(Ordering::Relaxed) }
+        Stats {
+            spaces: LIVE.load(Ordering::Relaxed),
+            threads: thread::LIVE.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -51,7 +57,12 @@ impl Machine for NativeMachine {
     }
 
     fn load(&self, name: &str) -> Result<Arc<dyn AddressSpace>, Errno> {
-        let module = self.modules.iter().copied().find(|module| module.name() == name).ok_or(Errno::ENOENT)?;
+        let module = self
+            .modules
+            .iter()
+            .copied()
+            .find(|module| module.name() == name)
+            .ok_or(Errno::ENOENT)?;
         let image = {
             let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
             match images.get(module.name()) {
@@ -66,8 +77,15 @@ impl Machine for NativeMachine {
         Ok(Arc::new(Space::load(module, &image)?))
     }
 
-    fn fork(&self, parent: &dyn AddressSpace, private: &[(GuestAddr, u32)]) -> Result<Arc<dyn AddressSpace>, Errno> {
-        let parent = parent.as_any().downcast_ref::<Space>().ok_or(Errno::EINVAL)?;
+    fn fork(
+        &self,
+        parent: &dyn AddressSpace,
+        private: &[(GuestAddr, u32)],
+    ) -> Result<Arc<dyn AddressSpace>, Errno> {
+        let parent = parent
+            .as_any()
+            .downcast_ref::<Space>()
+            .ok_or(Errno::EINVAL)?;
         Ok(Arc::new(parent.fork(private)?))
     }
 

@@ -23,7 +23,8 @@ pub const TRAPPED: c_int = 2;
 #[repr(C)]
 pub struct Context {
     /// Serves a system call.
-    pub syscall: Option<extern "C" fn(task: *mut c_void, number: u32, arguments: *const u32) -> i64>,
+    pub syscall:
+        Option<extern "C" fn(task: *mut c_void, number: u32, arguments: *const u32) -> i64>,
     /// Handed to it.
     pub task: *mut c_void,
 }
@@ -39,8 +40,10 @@ pub struct Module {
     fingerprint: *const c_char,
     instantiate: unsafe extern "C" fn(instance: *mut c_void),
     fork_instance: unsafe extern "C" fn(child: *mut c_void, parent: *const c_void),
-    enter_start: unsafe extern "C" fn(instance: *mut c_void, argc: u32, argv: u32, envp: u32) -> c_int,
-    enter_fork_child: unsafe extern "C" fn(instance: *mut c_void, function: u32, argument: u32) -> c_int,
+    enter_start:
+        unsafe extern "C" fn(instance: *mut c_void, argc: u32, argv: u32, envp: u32) -> c_int,
+    enter_fork_child:
+        unsafe extern "C" fn(instance: *mut c_void, function: u32, argument: u32) -> c_int,
     unwind: unsafe extern "C" fn(context: *mut Context, code: c_int),
 }
 
@@ -54,7 +57,9 @@ unsafe impl Send for Module {}
 #[non_exhaustive]
 pub enum ModuleError {
     /// Built for another version of this crate.
-    #[error("compiled module {name} has ABI version {found}, this build needs {ABI_VERSION}: run `cargo xtask assets` again")]
+    #[error(
+        "compiled module {name} has ABI version {found}, this build needs {ABI_VERSION}: run `cargo xtask assets` again"
+    )]
     Version {
         /// The module.
         name: String,
@@ -83,23 +88,42 @@ impl Module {
     /// Fingerprint of the build that made it.
     pub fn fingerprint(&self) -> &str {
         // SAFETY: the build writes a static NUL-terminated string.
-        unsafe { CStr::from_ptr(self.fingerprint) }.to_str().unwrap_or("?")
+        unsafe { CStr::from_ptr(self.fingerprint) }
+            .to_str()
+            .unwrap_or("?")
     }
 
     /// Checks that the descriptor is one that this crate can run.
     pub fn validate(&self) -> Result<(), ModuleError> {
         let name = || self.name().to_owned();
         if self.abi_version != ABI_VERSION {
-            return Err(ModuleError::Version { name: name(), found: self.abi_version });
+            return Err(ModuleError::Version {
+                name: name(),
+                found: self.abi_version,
+            });
         }
         if self.instance_size as usize > INSTANCE_SPAN - CONTEXT_SPAN {
-            return Err(ModuleError::Size { name: name(), what: "instance", size: self.instance_size });
+            return Err(ModuleError::Size {
+                name: name(),
+                what: "instance",
+                size: self.instance_size,
+            });
         }
-        if self.context_size as usize > CONTEXT_SPAN || (self.context_size as usize) < size_of::<Context>() {
-            return Err(ModuleError::Size { name: name(), what: "context", size: self.context_size });
+        if self.context_size as usize > CONTEXT_SPAN
+            || (self.context_size as usize) < size_of::<Context>()
+        {
+            return Err(ModuleError::Size {
+                name: name(),
+                what: "context",
+                size: self.context_size,
+            });
         }
         if self.heap_base <= FIRST_BYTE || self.heap_base > MEMORY_SIZE / 2 {
-            return Err(ModuleError::Size { name: name(), what: "image", size: self.heap_base });
+            return Err(ModuleError::Size {
+                name: name(),
+                what: "image",
+                size: self.heap_base,
+            });
         }
         Ok(())
     }
@@ -136,7 +160,13 @@ impl Module {
     ///
     /// # Safety
     /// `instance` is instantiated, its context is set, and this thread runs no other guest.
-    pub(crate) unsafe fn enter_start(&self, instance: *mut u8, argc: u32, argv: u32, envp: u32) -> c_int {
+    pub(crate) unsafe fn enter_start(
+        &self,
+        instance: *mut u8,
+        argc: u32,
+        argv: u32,
+        envp: u32,
+    ) -> c_int {
         // SAFETY: the caller's contract is that of the C function.
         unsafe { (self.enter_start)(instance.cast(), argc, argv, envp) }
     }
@@ -145,7 +175,12 @@ impl Module {
     ///
     /// # Safety
     /// As [`Self::enter_start`].
-    pub(crate) unsafe fn enter_fork_child(&self, instance: *mut u8, function: u32, argument: u32) -> c_int {
+    pub(crate) unsafe fn enter_fork_child(
+        &self,
+        instance: *mut u8,
+        function: u32,
+        argument: u32,
+    ) -> c_int {
         // SAFETY: the caller's contract is that of the C function.
         unsafe { (self.enter_fork_child)(instance.cast(), function, argument) }
     }

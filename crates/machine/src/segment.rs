@@ -22,7 +22,11 @@ impl MemorySegment {
     pub fn new(len: u64) -> Result<Self, Errno> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let file = sys::memory_object(c"pglite-shared", len)?;
-        Ok(Self { id: NEXT.fetch_add(1, Ordering::Relaxed), file, len: AtomicU64::new(len) })
+        Ok(Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            file,
+            len: AtomicU64::new(len),
+        })
     }
 
     /// The host's object.
@@ -52,7 +56,9 @@ impl Segment for MemorySegment {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
         let room = usize::try_from(self.len().saturating_sub(offset)).unwrap_or(usize::MAX);
-        Ok(self.file.write_at(&bytes[..bytes.len().min(room)], offset)?)
+        Ok(self
+            .file
+            .write_at(&bytes[..bytes.len().min(room)], offset)?)
     }
 
     fn as_any(&self) -> &dyn Any {

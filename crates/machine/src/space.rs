@@ -27,7 +27,10 @@ pub(crate) struct Memory {
 pub(crate) fn zero_memory() -> Result<Memory, Errno> {
     let reservation = Reservation::new(INSTANCE_SPAN + GUEST_SPAN)?;
     reservation.map_zero(0, INSTANCE_SPAN)?;
-    reservation.map_zero(INSTANCE_SPAN + FIRST_BYTE as usize, (MEMORY_SIZE - FIRST_BYTE) as usize)?;
+    reservation.map_zero(
+        INSTANCE_SPAN + FIRST_BYTE as usize,
+        (MEMORY_SIZE - FIRST_BYTE) as usize,
+    )?;
     Ok(Memory { reservation })
 }
 
@@ -52,7 +55,7 @@ impl Memory {
     /// True if the host address belongs to this space.
     pub(crate) fn contains(&self, address: usize) -> bool {
         let start = self.instance().addr();
-        (start..start + self.reservation.len()).contains(&address)
+        (start..start + self.reservation.size()).contains(&address)
     }
 
     fn offset(at: u32) -> usize {
@@ -77,7 +80,12 @@ impl Space {
     pub(crate) fn load(module: &'static Module, image: &Arc<Image>) -> Result<Self, Errno> {
         let memory = zero_memory()?;
         image.map_into(&memory.reservation)?;
-        let space = Self { memory, module, image: Arc::clone(image), shared: Mutex::default() };
+        let space = Self {
+            memory,
+            module,
+            image: Arc::clone(image),
+            shared: Mutex::default(),
+        };
         LIVE.fetch_add(1, Ordering::Relaxed);
         image.init_globals(&space);
         Ok(space)
@@ -94,12 +102,18 @@ impl Space {
             self.copy_dirty(&child, start.0, len as usize);
         }
         // SAFETY: both are instances of the same module; the parent is in the kernel and the child has not started.
-        unsafe { self.module.fork_instance(child.memory.instance(), self.memory.instance().cast_const()) };
+        unsafe {
+            self.module
+                .fork_instance(child.memory.instance(), self.memory.instance().cast_const())
+        };
         Ok(child)
     }
 
     fn copy_dirty(&self, child: &Self, start: u32, len: usize) {
-        let (from, to) = (self.memory.byte(start).cast_const(), child.memory.byte(start));
+        let (from, to) = (
+            self.memory.byte(start).cast_const(),
+            child.memory.byte(start),
+        );
         let copy = |offset: usize, len: usize| {
             // SAFETY: the run lies in [start, start + len), mapped in both spaces (the type's invariant). The parent's own thread is here, so nothing
             // writes there; the child has not started. The spaces are different reservations, so they do not overlap.
@@ -113,7 +127,12 @@ impl Space {
         for offset in (0..len).step_by(page) {
             let size = page.min(len - offset);
             // SAFETY: as above, for reading.
-            let (old, new) = unsafe { (std::slice::from_raw_parts(from.add(offset), size), std::slice::from_raw_parts(to.add(offset).cast_const(), size)) };
+            let (old, new) = unsafe {
+                (
+                    std::slice::from_raw_parts(from.add(offset), size),
+                    std::slice::from_raw_parts(to.add(offset).cast_const(), size),
+                )
+            };
             if old != new {
                 copy(offset, size);
             }
@@ -162,7 +181,7 @@ impl AddressSpace for Space {
     }
 
     fn atomic_u32(&self, addr: GuestAddr) -> Result<&AtomicU32, Errno> {
-        if addr.0 % 4 != 0 {
+        if !addr.0.is_multiple_of(4) {
             return Err(Errno::EINVAL);
         }
         let start = self.checked(addr, 4)?;
@@ -170,11 +189,29 @@ impl AddressSpace for Space {
         Ok(unsafe { AtomicU32::from_ptr(start.cast()) })
     }
 
-    fn map_segment(&self, addr: GuestAddr, len: u32, segment: &Arc<dyn Segment>, offset: u64) -> Result<(), Errno> {
-        let segment = segment.as_any().downcast_ref::<MemorySegment>().ok_or(Errno::EINVAL)?;
+    fn map_segment(
+        &self,
+        addr: GuestAddr,
+        len: u32,
+        segment: &Arc<dyn Segment>,
+        offset: u64,
+    ) -> Result<(), Errno> {
+        let segment = segment
+            .as_any()
+            .downcast_ref::<MemorySegment>()
+            .ok_or(Errno::EINVAL)?;
         self.checked(addr, len)?;
-        self.memory.reservation.map_file(Memory::offset(addr.0), len as usize, segment.file(), offset, true)?;
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner).push((addr.0, addr.0 + len));
+        self.memory.reservation.map_file(
+            Memory::offset(addr.0),
+            len as usize,
+            segment.file(),
+            offset,
+            true,
+        )?;
+        self.shared
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((addr.0, addr.0 + len));
         Ok(())
     }
 
@@ -184,10 +221,14 @@ impl AddressSpace for Space {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let touches = shared.iter().any(|&(from, to)| from < end && start < to);
         if !touches {
-            self.memory.reservation.discard(Memory::offset(start), len as usize)?;
+            self.memory
+                .reservation
+                .discard(Memory::offset(start), len as usize)?;
             return Ok(());
         }
-        self.memory.reservation.map_zero(Memory::offset(start), len as usize)?;
+        self.memory
+            .reservation
+            .map_zero(Memory::offset(start), len as usize)?;
         // What is left of the segments' ranges on either side.
         let left: Vec<_> = shared
             .iter()

@@ -43,7 +43,8 @@ extern "C" fn serve(task: *mut c_void, number: u32, arguments: *const u32) -> i6
     let process = unsafe { &*task.cast::<Arc<Process>>() };
     // SAFETY: the shim passes a pointer to six words.
     let arguments = unsafe { *arguments.cast::<[u32; 6]>() };
-    let outcome = catch_unwind(AssertUnwindSafe(|| dispatch(process, number, arguments))).unwrap_or(Outcome::Unwind);
+    let outcome = catch_unwind(AssertUnwindSafe(|| dispatch(process, number, arguments)))
+        .unwrap_or(Outcome::Unwind);
     match outcome {
         Outcome::Return(value) => {
             trap::entered_guest();
@@ -58,11 +59,14 @@ pub(crate) fn start(process: Arc<Process>, entry: Entry) -> Result<(), Errno> {
     trap::install();
     let name = format!("{}/{}", process.name, process.pid.0);
     LIVE.fetch_add(1, Ordering::Relaxed);
-    let spawned = std::thread::Builder::new().name(name).stack_size(STACK_SIZE).spawn(move || {
-        run(&process, entry);
-        drop(process);
-        LIVE.fetch_sub(1, Ordering::Relaxed);
-    });
+    let spawned = std::thread::Builder::new()
+        .name(name)
+        .stack_size(STACK_SIZE)
+        .spawn(move || {
+            run(&process, entry);
+            drop(process);
+            LIVE.fetch_sub(1, Ordering::Relaxed);
+        });
     spawned.map(drop).map_err(|error| {
         LIVE.fetch_sub(1, Ordering::Relaxed);
         Errno::from_io(&error)
@@ -80,25 +84,39 @@ fn run(process: &Arc<Process>, entry: Entry) {
     let key = std::ptr::from_ref(space).addr();
     // SAFETY: names the calling thread.
     let thread = unsafe { libc::pthread_self() };
-    RUNNING.lock().unwrap_or_else(PoisonError::into_inner).push(Running { space: key, thread });
+    RUNNING
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(Running { space: key, thread });
     let context = space.memory().context();
     // SAFETY: the context lies in mapped memory of this space, which no other thread uses.
     unsafe {
         (*context).syscall = Some(serve);
         (*context).task = std::ptr::from_ref(process).cast_mut().cast();
     }
-    let current = trap::Current { module: space.module(), context, memory: space.memory() };
+    let current = trap::Current {
+        module: space.module(),
+        context,
+        memory: space.memory(),
+    };
     let instance = space.memory().instance();
     trap::set_current(&current);
     // SAFETY: the space was loaded or forked completely, its context is set, and this thread runs no other guest.
     let code = unsafe {
         match entry {
-            Entry::Start { argc, argv, envp } => space.module().enter_start(instance, argc, argv.0, envp.0),
-            Entry::ForkChild { function, arg } => space.module().enter_fork_child(instance, function, arg),
+            Entry::Start { argc, argv, envp } => {
+                space.module().enter_start(instance, argc, argv.0, envp.0)
+            }
+            Entry::ForkChild { function, arg } => {
+                space.module().enter_fork_child(instance, function, arg)
+            }
         }
     };
     trap::clear_current();
-    RUNNING.lock().unwrap_or_else(PoisonError::into_inner).retain(|running| running.space != key);
+    RUNNING
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .retain(|running| running.space != key);
     let trapped = match code {
         0 | EXITED => None,
         code => {
@@ -116,14 +134,18 @@ fn signal_of(code: c_int) -> u8 {
         TRAP_INT_OVERFLOW..=TRAP_INVALID_CONVERSION => SIGFPE,
         TRAP_UNREACHABLE => SIGILL,
         TRAP_UNCAUGHT_EXCEPTION => SIGABRT,
-        code if code >= trap::HOST_SIGNAL => u8::try_from(code - trap::HOST_SIGNAL).unwrap_or(SIGSEGV),
+        code if code >= trap::HOST_SIGNAL => {
+            u8::try_from(code - trap::HOST_SIGNAL).unwrap_or(SIGSEGV)
+        }
         _ => SIGSEGV,
     }
 }
 
 /// Forces a thread out of the guest if it is running there; in the kernel it will leave by itself.
 pub(crate) fn interrupt(_pid: Pid, space: &dyn AddressSpace) {
-    let Some(space) = space.as_any().downcast_ref::<Space>() else { return };
+    let Some(space) = space.as_any().downcast_ref::<Space>() else {
+        return;
+    };
     let key = std::ptr::from_ref(space).addr();
     let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(running) = running.iter().find(|running| running.space == key) {

@@ -128,7 +128,8 @@ extern "C" fn on_fault(signo: c_int, info: *mut libc::siginfo_t, context: *mut c
         // SAFETY: the kernel passes a valid siginfo for SIGSEGV and SIGBUS.
         let address = unsafe { (*info).si_addr() }.addr();
         let stack = stack_pointer(context);
-        current.memory.contains(address) || (stack.saturating_sub(STACK_REACH)..stack + STACK_REACH).contains(&address)
+        current.memory.contains(address)
+            || (stack.saturating_sub(STACK_REACH)..stack + STACK_REACH).contains(&address)
     });
     chain(signo, info, context);
 }
@@ -146,7 +147,10 @@ fn stack_pointer(context: *mut c_void) -> usize {
     #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
     // SAFETY: the kernel passes a valid ucontext to a SA_SIGINFO handler.
     let pointer = unsafe { (*context).uc_mcontext.sp };
-    #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    #[cfg(not(all(
+        target_os = "linux",
+        any(target_arch = "x86_64", target_arch = "aarch64")
+    )))]
     let pointer = {
         let _ = context;
         0_u64
@@ -156,7 +160,12 @@ fn stack_pointer(context: *mut c_void) -> usize {
 
 /// Hands a signal that is not ours to whoever was there before.
 fn chain(signo: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    let previous = PREVIOUS.get().and_then(|previous| FAULTS.iter().position(|&known| known == signo).map(|at| previous.actions[at]));
+    let previous = PREVIOUS.get().and_then(|previous| {
+        FAULTS
+            .iter()
+            .position(|&known| known == signo)
+            .map(|at| previous.actions[at])
+    });
     let handler = previous.map_or(libc::SIG_DFL, |action| action.sa_sigaction);
     match handler {
         libc::SIG_DFL | libc::SIG_IGN => {
@@ -166,7 +175,8 @@ fn chain(signo: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
         }
         handler if previous.is_some_and(|action| action.sa_flags & libc::SA_SIGINFO != 0) => {
             // SAFETY: the previous owner installed a function of this signature.
-            let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = unsafe { std::mem::transmute(handler) };
+            let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) =
+                unsafe { std::mem::transmute(handler) };
             handler(signo, info, context);
         }
         handler => {
@@ -187,8 +197,16 @@ impl AltStack {
     /// Installs it.
     pub(crate) fn new() -> Self {
         let mut memory = vec![0_u8; ALT_STACK_SIZE];
-        let stack = libc::stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: memory.len() };
-        let mut before = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+        let stack = libc::stack_t {
+            ss_sp: memory.as_mut_ptr().cast(),
+            ss_flags: 0,
+            ss_size: memory.len(),
+        };
+        let mut before = libc::stack_t {
+            ss_sp: ptr::null_mut(),
+            ss_flags: libc::SS_DISABLE,
+            ss_size: 0,
+        };
         // SAFETY: the memory lives in the value until it is dropped, which takes the stack out of use first.
         unsafe { libc::sigaltstack(&stack, &mut before) };
         Self { memory, before }
@@ -210,7 +228,13 @@ pub(crate) fn block_host_signals() {
         let mut set = MaybeUninit::<libc::sigset_t>::uninit();
         libc::sigfillset(set.as_mut_ptr());
         let mut set = set.assume_init();
-        for signo in FAULTS.into_iter().chain([interrupt_signal(), libc::SIGABRT, libc::SIGTRAP, libc::SIGSYS, libc::SIGPROF]) {
+        for signo in FAULTS.into_iter().chain([
+            interrupt_signal(),
+            libc::SIGABRT,
+            libc::SIGTRAP,
+            libc::SIGSYS,
+            libc::SIGPROF,
+        ]) {
             libc::sigdelset(&mut set, signo);
         }
         libc::pthread_sigmask(libc::SIG_SETMASK, &set, ptr::null_mut());

@@ -33,12 +33,17 @@ impl Address {
                     // Linux's abstract names are not there.
                     return Err(Errno::EINVAL);
                 }
-                String::from_utf8(path.to_vec()).map(Self::Unix).map_err(|_| Errno::EINVAL)
+                String::from_utf8(path.to_vec())
+                    .map(Self::Unix)
+                    .map_err(|_| Errno::EINVAL)
             }
             AF_INET => {
                 let (port, rest) = rest.split_first_chunk::<2>().ok_or(Errno::EINVAL)?;
                 let ip = *rest.first_chunk::<4>().ok_or(Errno::EINVAL)?;
-                Ok(Self::Inet(SocketAddr::new(IpAddr::V4(Ipv4Addr::from(ip)), u16::from_be_bytes(*port))))
+                Ok(Self::Inet(SocketAddr::new(
+                    IpAddr::V4(Ipv4Addr::from(ip)),
+                    u16::from_be_bytes(*port),
+                )))
             }
             AF_INET6 => {
                 let (port, rest) = rest.split_first_chunk::<2>().ok_or(Errno::EINVAL)?;
@@ -46,7 +51,10 @@ impl Address {
                 let (ip, rest) = rest.split_first_chunk::<16>().ok_or(Errno::EINVAL)?;
                 let scope = *rest.first_chunk::<4>().ok_or(Errno::EINVAL)?;
                 let (flow, scope) = (u32::from_be_bytes(*flow), u32::from_le_bytes(scope));
-                Ok(Self::Inet(SocketAddrV6::new(Ipv6Addr::from(*ip), u16::from_be_bytes(*port), flow, scope).into()))
+                Ok(Self::Inet(
+                    SocketAddrV6::new(Ipv6Addr::from(*ip), u16::from_be_bytes(*port), flow, scope)
+                        .into(),
+                ))
             }
             _ => Err(Errno::EAFNOSUPPORT),
         }
@@ -98,7 +106,11 @@ mod tests {
             assert_eq!(Address::parse(&address.bytes()).unwrap(), address);
         }
         assert_eq!(Address::parse(&[2, 0, 1]), Err(Errno::EINVAL));
-        assert_eq!(Address::parse(&[1, 0, 0, b'x']), Err(Errno::EINVAL), "no abstract names");
+        assert_eq!(
+            Address::parse(&[1, 0, 0, b'x']),
+            Err(Errno::EINVAL),
+            "no abstract names"
+        );
         assert_eq!(Address::parse(&[16, 0, 0, 0]), Err(Errno::EAFNOSUPPORT));
     }
 }

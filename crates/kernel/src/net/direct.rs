@@ -31,7 +31,10 @@ pub struct HostStream {
 
 impl HostStream {
     pub(super) fn new(end: StreamEnd) -> Self {
-        Self { end: Arc::new(end), timeouts: Arc::default() }
+        Self {
+            end: Arc::new(end),
+            timeouts: Arc::default(),
+        }
     }
 
     /// The longest that a read blocks; then it fails with [`io::ErrorKind::WouldBlock`]. `None` waits for ever. Shared by clones.
@@ -57,7 +60,10 @@ impl HostStream {
     /// # Errors
     /// None; the signature is `TcpStream`'s.
     pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { end: Arc::clone(&self.end), timeouts: Arc::clone(&self.timeouts) })
+        Ok(Self {
+            end: Arc::clone(&self.end),
+            timeouts: Arc::clone(&self.timeouts),
+        })
     }
 
     /// Ends one direction or both.
@@ -74,8 +80,15 @@ impl HostStream {
         Ok(())
     }
 
-    fn wait(&self, timeout: Option<Duration>, mut step: impl FnMut() -> Result<usize, Errno>) -> io::Result<usize> {
-        let sources = self.end.wait_queue().map(|queue: &WaitQueue| WakeSource::Queue(queue));
+    fn wait(
+        &self,
+        timeout: Option<Duration>,
+        mut step: impl FnMut() -> Result<usize, Errno>,
+    ) -> io::Result<usize> {
+        let sources = self
+            .end
+            .wait_queue()
+            .map(|queue: &WaitQueue| WakeSource::Queue(queue));
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let outcome = THREAD.with(|thread| {
             wait_until(thread, sources.as_slice(), deadline, || match step() {
@@ -92,7 +105,10 @@ impl HostStream {
 
 fn checked(timeout: Option<Duration>) -> io::Result<Option<Duration>> {
     if timeout == Some(Duration::ZERO) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a timeout of zero"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a timeout of zero",
+        ));
     }
     Ok(timeout)
 }
@@ -149,8 +165,13 @@ mod tests {
         let listener = net.listen_local("/run/s");
         let mut stream = net.connect_unix("/run/s").unwrap();
         let end = listener.accept().unwrap();
-        stream.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
-        assert_eq!(stream.read(&mut [0; 4]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        stream
+            .set_read_timeout(Some(Duration::from_millis(10)))
+            .unwrap();
+        assert_eq!(
+            stream.read(&mut [0; 4]).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
         stream.set_read_timeout(None).unwrap();
         let mut reader = stream.try_clone().unwrap();
         let thread = std::thread::spawn(move || {
@@ -161,7 +182,10 @@ mod tests {
         end.write(b"hello").unwrap();
         drop(end);
         assert_eq!(thread.join().unwrap().unwrap(), "hello");
-        assert_eq!(stream.write(b"x").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(
+            stream.write(b"x").unwrap_err().kind(),
+            io::ErrorKind::BrokenPipe
+        );
         drop(listener);
         assert_eq!(net.connect_unix("/run/s").unwrap_err(), Errno::ECONNREFUSED);
     }

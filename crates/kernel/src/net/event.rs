@@ -20,7 +20,11 @@ impl EventFd {
     /// A counter; `semaphore` makes reads take one at a time.
     #[must_use]
     pub fn new(count: u64, semaphore: bool) -> Self {
-        Self { count: Mutex::new(count), semaphore, events: WaitQueue::new() }
+        Self {
+            count: Mutex::new(count),
+            semaphore,
+            events: WaitQueue::new(),
+        }
     }
 }
 
@@ -53,7 +57,10 @@ impl File for EventFd {
         }
         {
             let mut count = lock(&self.count);
-            *count = count.checked_add(add).filter(|&sum| sum < u64::MAX).ok_or(Errno::EAGAIN)?;
+            *count = count
+                .checked_add(add)
+                .filter(|&sum| sum < u64::MAX)
+                .ok_or(Errno::EAGAIN)?;
         }
         self.events.wake_all();
         Ok(8)
@@ -89,7 +96,9 @@ impl SignalFd {
     /// For the signals in `mask`.
     #[must_use]
     pub fn new(mask: SigSet) -> Self {
-        Self { mask: Mutex::new(mask) }
+        Self {
+            mask: Mutex::new(mask),
+        }
     }
 
     /// The signals it shows.
@@ -141,10 +150,19 @@ impl Epoll {
     /// `EPOLL_CTL_ADD`; `EEXIST` if it is watched already.
     pub fn add(&self, fd: i32, open: &Arc<OpenFile>, events: u32, data: u64) -> Result<(), Errno> {
         let mut watched = lock(&self.watched);
-        if watched.get(&fd).is_some_and(|watch| watch.open.strong_count() > 0 && watch.open.ptr_eq(&Arc::downgrade(open))) {
+        if watched.get(&fd).is_some_and(|watch| {
+            watch.open.strong_count() > 0 && watch.open.ptr_eq(&Arc::downgrade(open))
+        }) {
             return Err(Errno::EEXIST);
         }
-        watched.insert(fd, Watch { open: Arc::downgrade(open), events, data });
+        watched.insert(
+            fd,
+            Watch {
+                open: Arc::downgrade(open),
+                events,
+                data,
+            },
+        );
         Ok(())
     }
 
@@ -158,7 +176,10 @@ impl Epoll {
 
     /// `EPOLL_CTL_DEL`; `ENOENT` if it is not watched.
     pub fn remove(&self, fd: i32) -> Result<(), Errno> {
-        lock(&self.watched).remove(&fd).map(drop).ok_or(Errno::ENOENT)
+        lock(&self.watched)
+            .remove(&fd)
+            .map(drop)
+            .ok_or(Errno::ENOENT)
     }
 
     /// What is watched and still open.
@@ -177,7 +198,10 @@ impl Epoll {
 
     /// Disarms a one-shot watch that has fired.
     pub fn fired(&self, fd: i32) {
-        if let Some(watch) = lock(&self.watched).get_mut(&fd).filter(|watch| watch.events & ONE_SHOT != 0) {
+        if let Some(watch) = lock(&self.watched)
+            .get_mut(&fd)
+            .filter(|watch| watch.events & ONE_SHOT != 0)
+        {
             watch.events = 0;
         }
     }
@@ -189,7 +213,10 @@ impl File for Epoll {
     }
 
     fn ready(&self) -> Ready {
-        let any = self.watched().iter().any(|(_, open, watch)| open.file.ready().bits() & watch.events & 0xffff != 0);
+        let any = self
+            .watched()
+            .iter()
+            .any(|(_, open, watch)| open.file.ready().bits() & watch.events & 0xffff != 0);
         if any { Ready::IN } else { Ready::empty() }
     }
 
@@ -216,14 +243,19 @@ mod tests {
         assert_eq!(fd.ready(), Ready::IN);
         let one_by_one = EventFd::new(2, true);
         assert_eq!(one_by_one.read(&mut out), Ok(8));
-        assert_eq!((u64::from_le_bytes(out), one_by_one.ready()), (1, Ready::IN | Ready::OUT));
+        assert_eq!(
+            (u64::from_le_bytes(out), one_by_one.ready()),
+            (1, Ready::IN | Ready::OUT)
+        );
     }
 
     #[test]
     fn epoll_forgets_what_was_closed() {
         let epoll = Epoll::default();
         let open = OpenFile::new(Arc::new(EventFd::new(1, false)), 0, None);
-        epoll.add(5, &open, Ready::IN.bits() | ONE_SHOT, 77).unwrap();
+        epoll
+            .add(5, &open, Ready::IN.bits() | ONE_SHOT, 77)
+            .unwrap();
         assert_eq!(epoll.add(5, &open, 1, 0), Err(Errno::EEXIST));
         assert_eq!(epoll.ready(), Ready::IN);
         epoll.fired(5);

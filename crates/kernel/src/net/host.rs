@@ -43,13 +43,24 @@ impl HostListener {
 
     /// The next connection with its peer's address; `EAGAIN` when there is none.
     pub fn accept(&self) -> Result<(HostSocket, Address), Errno> {
-        let (fd, peer) = rustix::net::acceptfrom_with(&self.granted, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+        let (fd, peer) = rustix::net::acceptfrom_with(
+            &self.granted,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        )?;
         let peer = peer.map_or_else(|| Address::Unix(String::new()), address_of);
-        Ok((HostSocket { fd, local: self.local(), peer: peer.clone() }, peer))
+        Ok((
+            HostSocket {
+                fd,
+                local: self.local(),
+                peer: peer.clone(),
+            },
+            peer,
+        ))
     }
 
     fn local(&self) -> Address {
-        rustix::net::getsockname(&self.granted).map_or_else(|_| Address::Unix(String::new()), address_of)
+        rustix::net::getsockname(&self.granted)
+            .map_or_else(|_| Address::Unix(String::new()), address_of)
     }
 
     pub(super) fn ready(&self) -> Ready {
@@ -71,7 +82,10 @@ fn flags_of(interest: Ready) -> PollFlags {
 
 fn poll_now(fd: BorrowedFd<'_>, interest: Ready) -> Ready {
     let mut polled = [PollFd::from_borrowed_fd(fd, flags_of(interest))];
-    let zero = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    let zero = rustix::event::Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     match rustix::event::poll(&mut polled, Some(&zero)) {
         Ok(_) => Ready::from_bits_truncate(u32::from(polled[0].revents().bits())),
         Err(_) => Ready::empty(),
@@ -181,7 +195,11 @@ impl File for HostSocket {
     }
 
     fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
-        Ok(rustix::net::send(&self.fd, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?)
+        Ok(rustix::net::send(
+            &self.fd,
+            bytes,
+            SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
+        )?)
     }
 
     fn ready(&self) -> Ready {

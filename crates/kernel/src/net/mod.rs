@@ -72,7 +72,11 @@ impl Listener {
     }
 
     fn ready(&self) -> Ready {
-        if lock(&self.waiting).is_empty() { Ready::empty() } else { Ready::IN }
+        if lock(&self.waiting).is_empty() {
+            Ready::empty()
+        } else {
+            Ready::IN
+        }
     }
 }
 
@@ -125,7 +129,10 @@ impl Net {
 
     /// Connects to the local listener on `path` for `pid`; `ECONNREFUSED` when nobody listens, `EAGAIN` when too many wait already.
     pub fn connect_local(&self, path: &str, pid: i32) -> Result<StreamEnd, Errno> {
-        let listener = lock(&self.local).get(path).and_then(Weak::upgrade).ok_or(Errno::ECONNREFUSED)?;
+        let listener = lock(&self.local)
+            .get(path)
+            .and_then(Weak::upgrade)
+            .ok_or(Errno::ECONNREFUSED)?;
         let (mine, theirs) = StreamEnd::socket_pair([pid, 0]);
         listener.offer(theirs)?;
         Ok(mine)

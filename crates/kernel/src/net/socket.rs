@@ -35,13 +35,21 @@ impl Socket {
     /// A new socket of a family.
     #[must_use]
     pub fn new(family: u16) -> Self {
-        Self { family, bound: Mutex::new(None), role: OnceLock::new() }
+        Self {
+            family,
+            bound: Mutex::new(None),
+            role: OnceLock::new(),
+        }
     }
 
     /// A connected one, with the address it was accepted on.
     #[must_use]
     pub fn connected(family: u16, role: Role, local: Option<Address>) -> Self {
-        let this = Self { family, bound: Mutex::new(local), role: OnceLock::new() };
+        let this = Self {
+            family,
+            bound: Mutex::new(local),
+            role: OnceLock::new(),
+        };
         let _ = this.role.set(role);
         this
     }
@@ -90,7 +98,10 @@ impl Socket {
             Some(Role::Listener(listener)) => {
                 let end = listener.accept()?;
                 let local = lock(&self.bound).clone();
-                Ok((Self::connected(self.family, Role::Stream(end), local), Address::Unix(String::new())))
+                Ok((
+                    Self::connected(self.family, Role::Stream(end), local),
+                    Address::Unix(String::new()),
+                ))
             }
             Some(Role::HostListener(listener)) => {
                 let (socket, peer) = listener.accept()?;
@@ -98,7 +109,10 @@ impl Socket {
                     Address::Unix(_) => lock(&self.bound).clone(),
                     address => Some(address.clone()),
                 };
-                Ok((Self::connected(self.family, Role::HostSocket(socket), local), peer))
+                Ok((
+                    Self::connected(self.family, Role::HostSocket(socket), local),
+                    peer,
+                ))
             }
             _ => Err(Errno::EINVAL),
         }

@@ -53,9 +53,24 @@ pub struct StreamEnd {
 
 impl StreamEnd {
     fn pair_of(kind: FileKind, capacity: usize, pids: [i32; 2]) -> (Self, Self) {
-        let duplex = Arc::new(Duplex { sides: Default::default(), kind, capacity });
+        let duplex = Arc::new(Duplex {
+            sides: Default::default(),
+            kind,
+            capacity,
+        });
         let other = Arc::clone(&duplex);
-        (Self { duplex, me: 0, peer_pid: pids[1] }, Self { duplex: other, me: 1, peer_pid: pids[0] })
+        (
+            Self {
+                duplex,
+                me: 0,
+                peer_pid: pids[1],
+            },
+            Self {
+                duplex: other,
+                me: 1,
+                peer_pid: pids[0],
+            },
+        )
     }
 
     /// Two connected sockets of the processes `pids`.
@@ -98,7 +113,11 @@ impl StreamEnd {
     pub fn peek(&self, out: &mut [u8]) -> Result<usize, Errno> {
         let queue = lock(&self.mine().incoming);
         if queue.bytes.is_empty() {
-            return if queue.finished || out.is_empty() { Ok(0) } else { Err(Errno::EAGAIN) };
+            return if queue.finished || out.is_empty() {
+                Ok(0)
+            } else {
+                Err(Errno::EAGAIN)
+            };
         }
         Ok(copy_out(&queue.bytes, out))
     }
@@ -167,7 +186,11 @@ impl File for StreamEnd {
                 if std::mem::take(&mut queue.reset) {
                     return Err(Errno::ECONNRESET);
                 }
-                return if queue.finished || out.is_empty() { Ok(0) } else { Err(Errno::EAGAIN) };
+                return if queue.finished || out.is_empty() {
+                    Ok(0)
+                } else {
+                    Err(Errno::EAGAIN)
+                };
             }
             let roomy = self.roomy(queue.bytes.len());
             let n = copy_out(&queue.bytes, out);
@@ -275,8 +298,15 @@ mod tests {
     fn a_pipe_keeps_small_writes_whole_and_tells_of_its_ends() {
         let (reader, writer) = StreamEnd::pipe(1);
         assert_eq!(reader.read(&mut [0; 4]), Err(Errno::EAGAIN));
-        assert_eq!(writer.write(&vec![1; PIPE_CAPACITY - 10]).unwrap(), PIPE_CAPACITY - 10);
-        assert_eq!(writer.write(&[2; 11]), Err(Errno::EAGAIN), "a short write is not split");
+        assert_eq!(
+            writer.write(&vec![1; PIPE_CAPACITY - 10]).unwrap(),
+            PIPE_CAPACITY - 10
+        );
+        assert_eq!(
+            writer.write(&[2; 11]),
+            Err(Errno::EAGAIN),
+            "a short write is not split"
+        );
         assert_eq!(writer.write(&[2; 10]).unwrap(), 10);
         assert!(!writer.ready().contains(Ready::OUT));
         let mut out = vec![0; PIPE_CAPACITY];

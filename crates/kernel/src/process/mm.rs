@@ -41,7 +41,10 @@ pub struct Mm {
 }
 
 fn round_up(value: u32, to: u32) -> Result<u32, Errno> {
-    value.checked_add(to - 1).map(|sum| sum / to * to).ok_or(Errno::ENOMEM)
+    value
+        .checked_add(to - 1)
+        .map(|sum| sum / to * to)
+        .ok_or(Errno::ENOMEM)
 }
 
 impl Mm {
@@ -49,17 +52,29 @@ impl Mm {
     #[must_use]
     pub fn new(heap_base: GuestAddr, limit: u64) -> Self {
         let base = heap_base.0.div_ceil(PAGE_SIZE) * PAGE_SIZE;
-        Self { vmas: BTreeMap::new(), brk_start: base, brk: base, limit, private_mapped: 0 }
+        Self {
+            vmas: BTreeMap::new(),
+            brk_start: base,
+            brk: base,
+            limit,
+            private_mapped: 0,
+        }
     }
 
     /// Sets the end of the heap; returns the end that now holds, as `brk(2)`.
     pub fn set_brk(&mut self, to: u32, space: &dyn AddressSpace) -> u32 {
         let ceiling = self.vmas.keys().next().copied().unwrap_or(MAP_TOP);
-        if to < self.brk_start || to > ceiling || u64::from(to - self.brk_start) + self.private_mapped > self.limit {
+        if to < self.brk_start
+            || to > ceiling
+            || u64::from(to - self.brk_start) + self.private_mapped > self.limit
+        {
             return self.brk;
         }
         if to < self.brk {
-            let (keep, old) = (to.div_ceil(PAGE_SIZE) * PAGE_SIZE, self.brk.div_ceil(PAGE_SIZE) * PAGE_SIZE);
+            let (keep, old) = (
+                to.div_ceil(PAGE_SIZE) * PAGE_SIZE,
+                self.brk.div_ceil(PAGE_SIZE) * PAGE_SIZE,
+            );
             if keep < old && space.discard(GuestAddr(keep), old - keep).is_err() {
                 return self.brk;
             }
@@ -69,18 +84,31 @@ impl Mm {
     }
 
     /// Maps `len` bytes and returns where. `fixed` replaces what is there.
-    pub fn map(&mut self, hint: GuestAddr, len: u32, backing: Backing, fixed: bool, space: &dyn AddressSpace) -> Result<GuestAddr, Errno> {
+    pub fn map(
+        &mut self,
+        hint: GuestAddr,
+        len: u32,
+        backing: Backing,
+        fixed: bool,
+        space: &dyn AddressSpace,
+    ) -> Result<GuestAddr, Errno> {
         let shared = matches!(backing, Backing::Shared(..));
         let granule = if shared { MAP_GRANULE } else { PAGE_SIZE };
         if len == 0 {
             return Err(Errno::EINVAL);
         }
         let len = round_up(len, granule)?;
-        if !shared && u64::from(self.brk - self.brk_start) + self.private_mapped + u64::from(len) > self.limit {
+        if !shared
+            && u64::from(self.brk - self.brk_start) + self.private_mapped + u64::from(len)
+                > self.limit
+        {
             return Err(Errno::ENOMEM);
         }
         let start = if fixed {
-            if hint.0 % granule != 0 || hint.0 < self.brk || u64::from(hint.0) + u64::from(len) > u64::from(MAP_TOP) {
+            if !hint.0.is_multiple_of(granule)
+                || hint.0 < self.brk
+                || u64::from(hint.0) + u64::from(len) > u64::from(MAP_TOP)
+            {
                 return Err(Errno::EINVAL);
             }
             self.unmap(hint, len, space)?;
@@ -93,7 +121,13 @@ impl Mm {
         } else {
             self.private_mapped += u64::from(len);
         }
-        self.vmas.insert(start, Vma { end: start + len, backing });
+        self.vmas.insert(
+            start,
+            Vma {
+                end: start + len,
+                backing,
+            },
+        );
         Ok(GuestAddr(start))
     }
 
@@ -109,34 +143,69 @@ impl Mm {
             }
             top = start;
         }
-        top.checked_sub(len).map(|at| at / granule * granule).filter(|&at| at >= floor)
+        top.checked_sub(len)
+            .map(|at| at / granule * granule)
+            .filter(|&at| at >= floor)
     }
 
     /// Removes mappings in `[addr, addr + len)`, splitting those that reach further. Shared mappings go as a whole granule.
-    pub fn unmap(&mut self, addr: GuestAddr, len: u32, space: &dyn AddressSpace) -> Result<(), Errno> {
-        if addr.0 % PAGE_SIZE != 0 || len == 0 {
+    pub fn unmap(
+        &mut self,
+        addr: GuestAddr,
+        len: u32,
+        space: &dyn AddressSpace,
+    ) -> Result<(), Errno> {
+        if !addr.0.is_multiple_of(PAGE_SIZE) || len == 0 {
             return Err(Errno::EINVAL);
         }
-        let end = addr.0.checked_add(round_up(len, PAGE_SIZE)?).ok_or(Errno::EINVAL)?;
-        let touched: Vec<u32> = self.vmas.range(..end).rev().take_while(|(_, vma)| vma.end > addr.0).map(|(&start, _)| start).collect();
+        let end = addr
+            .0
+            .checked_add(round_up(len, PAGE_SIZE)?)
+            .ok_or(Errno::EINVAL)?;
+        let touched: Vec<u32> = self
+            .vmas
+            .range(..end)
+            .rev()
+            .take_while(|(_, vma)| vma.end > addr.0)
+            .map(|(&start, _)| start)
+            .collect();
         for start in touched {
-            let Some(vma) = self.vmas.remove(&start) else { continue };
+            let Some(vma) = self.vmas.remove(&start) else {
+                continue;
+            };
             let (mut from, mut to) = (start.max(addr.0), vma.end.min(end));
             if matches!(vma.backing, Backing::Shared(..)) {
                 from = from / MAP_GRANULE * MAP_GRANULE;
-                to = to.div_ceil(MAP_GRANULE).saturating_mul(MAP_GRANULE).min(vma.end);
+                to = to
+                    .div_ceil(MAP_GRANULE)
+                    .saturating_mul(MAP_GRANULE)
+                    .min(vma.end);
             } else {
                 self.private_mapped -= u64::from(to - from);
             }
             if from > start {
-                self.vmas.insert(start, Vma { end: from, backing: vma.backing.clone() });
+                self.vmas.insert(
+                    start,
+                    Vma {
+                        end: from,
+                        backing: vma.backing.clone(),
+                    },
+                );
             }
             if vma.end > to {
                 let backing = match &vma.backing {
                     Backing::Private => Backing::Private,
-                    Backing::Shared(segment, offset) => Backing::Shared(Arc::clone(segment), offset + u64::from(to - start)),
+                    Backing::Shared(segment, offset) => {
+                        Backing::Shared(Arc::clone(segment), offset + u64::from(to - start))
+                    }
                 };
-                self.vmas.insert(to, Vma { end: vma.end, backing });
+                self.vmas.insert(
+                    to,
+                    Vma {
+                        end: vma.end,
+                        backing,
+                    },
+                );
             }
             space.discard(GuestAddr(from), to - from)?;
         }
@@ -145,14 +214,29 @@ impl Mm {
 
     /// The mapping that holds `addr`.
     pub fn find(&self, addr: GuestAddr) -> Option<(u32, &Vma)> {
-        self.vmas.range(..=addr.0).next_back().filter(|(_, vma)| vma.end > addr.0).map(|(&start, vma)| (start, vma))
+        self.vmas
+            .range(..=addr.0)
+            .next_back()
+            .filter(|(_, vma)| vma.end > addr.0)
+            .map(|(&start, vma)| (start, vma))
     }
 
     /// Grows a private mapping in place; false when something is in the way.
     pub fn grow_in_place(&mut self, start: u32, new_len: u32) -> bool {
-        let Some(new_end) = round_up(new_len, PAGE_SIZE).ok().and_then(|len| start.checked_add(len)) else { return false };
-        let next = self.vmas.range(start + 1..).next().map_or(MAP_TOP, |(&at, _)| at);
-        let Some(vma) = self.vmas.get_mut(&start) else { return false };
+        let Some(new_end) = round_up(new_len, PAGE_SIZE)
+            .ok()
+            .and_then(|len| start.checked_add(len))
+        else {
+            return false;
+        };
+        let next = self
+            .vmas
+            .range(start + 1..)
+            .next()
+            .map_or(MAP_TOP, |(&at, _)| at);
+        let Some(vma) = self.vmas.get_mut(&start) else {
+            return false;
+        };
         if new_end > next || new_end < vma.end || !matches!(vma.backing, Backing::Private) {
             return false;
         }
@@ -170,15 +254,24 @@ impl Mm {
     pub fn private_ranges(&self) -> Vec<(GuestAddr, u32)> {
         let heap_end = self.brk.div_ceil(PAGE_SIZE) * PAGE_SIZE;
         let mut out = vec![(GuestAddr(FIRST_ADDR), heap_end - FIRST_ADDR)];
-        out.extend(self.vmas.iter().filter(|(_, vma)| matches!(vma.backing, Backing::Private)).map(|(&start, vma)| (GuestAddr(start), vma.end - start)));
+        out.extend(
+            self.vmas
+                .iter()
+                .filter(|(_, vma)| matches!(vma.backing, Backing::Private))
+                .map(|(&start, vma)| (GuestAddr(start), vma.end - start)),
+        );
         out
     }
 
     /// The shared mappings: address, bytes, segment, offset.
     pub fn shared(&self) -> impl Iterator<Item = (GuestAddr, u32, &Arc<dyn Segment>, u64)> {
-        self.vmas.iter().filter_map(|(&start, vma)| match &vma.backing {
-            Backing::Shared(segment, offset) => Some((GuestAddr(start), vma.end - start, segment, *offset)),
-            Backing::Private => None,
-        })
+        self.vmas
+            .iter()
+            .filter_map(|(&start, vma)| match &vma.backing {
+                Backing::Shared(segment, offset) => {
+                    Some((GuestAddr(start), vma.end - start, segment, *offset))
+                }
+                Backing::Private => None,
+            })
     }
 }

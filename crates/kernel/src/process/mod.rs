@@ -136,7 +136,12 @@ impl Process {
             fs: Mutex::new(new.fs),
             mm: Mutex::new(new.mm),
             signals: new.signals,
-            family: Mutex::new(Family { parent: new.parent, group: new.group, session: new.session, zombies: VecDeque::new() }),
+            family: Mutex::new(Family {
+                parent: new.parent,
+                group: new.group,
+                session: new.session,
+                zombies: VecDeque::new(),
+            }),
             children: WaitQueue::new(),
             waiter: Waiter::new(),
             ending: AtomicU32::new(0),
@@ -192,7 +197,11 @@ impl Process {
 
     /// Raises a signal of the kernel's own (`SIGPIPE`, `SIGALRM`).
     pub fn raise(&self, signo: u8) {
-        self.post(SigInfo { signo, code: SI_KERNEL, ..SigInfo::default() });
+        self.post(SigInfo {
+            signo,
+            code: SI_KERNEL,
+            ..SigInfo::default()
+        });
     }
 
     /// Raises a signal with what it carries. Any thread.
@@ -206,7 +215,11 @@ impl Process {
 
     /// Decides how the process ends, unless that is decided already. Its thread leaves the guest at its next system call, from a sleep at once.
     pub fn terminate(&self, status: ExitStatus) {
-        if self.ending.compare_exchange(0, status.encode(), Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+        if self
+            .ending
+            .compare_exchange(0, status.encode(), Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
+        {
             self.signals.call_in(self.space());
             self.waiter.wake();
             if status == ExitStatus::Signaled(SIGKILL)
@@ -247,7 +260,11 @@ impl Process {
         };
         kernel.retire(self, status);
         if let Some(parent) = kernel.process(parent) {
-            parent.child_ended(Zombie { pid: self.pid, group, status });
+            parent.child_ended(Zombie {
+                pid: self.pid,
+                group,
+                status,
+            });
         }
         self.finished.store(true, Ordering::SeqCst);
         kernel.ended().wake_all();
@@ -262,7 +279,13 @@ impl Process {
             ExitStatus::Exited(code) => (1, i32::from(code)),
             ExitStatus::Signaled(signo) => (2, i32::from(signo)),
         };
-        self.post(SigInfo { signo: SIGCHLD, code, pid: zombie.pid.0, uid: crate::fs::GUEST_UID, status });
+        self.post(SigInfo {
+            signo: SIGCHLD,
+            code,
+            pid: zombie.pid.0,
+            uid: crate::fs::GUEST_UID,
+            status,
+        });
         self.children.wake_all();
     }
 }

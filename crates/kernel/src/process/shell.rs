@@ -46,7 +46,14 @@ impl Spawning {
     }
 
     /// Opens a file at exactly `fd`.
-    pub fn open(&mut self, process: &Process, fd: i32, path: &str, flags: u32, mode: u32) -> Result<(), Errno> {
+    pub fn open(
+        &mut self,
+        process: &Process,
+        fd: i32,
+        path: &str,
+        flags: u32,
+        mode: u32,
+    ) -> Result<(), Errno> {
         let access = flags & crate::abi::O_ACCMODE;
         let how = OpenHow {
             read: access != O_WRONLY,
@@ -58,7 +65,9 @@ impl Spawning {
             ..OpenHow::default()
         };
         let (file, path) = process.kernel()?.vfs().open(&self.fs.cwd, path, &how)?;
-        self.files.replace(fd, OpenFile::new(file, flags, Some(path)), false).map(drop)
+        self.files
+            .replace(fd, OpenFile::new(file, flags, Some(path)), false)
+            .map(drop)
     }
 
     /// Changes the working directory.
@@ -70,8 +79,12 @@ impl Spawning {
     /// Replaces `/bin/sh -c LINE` by the command that LINE says. `ENOEXEC` for what this reader does not know.
     pub fn read_shell_line(&mut self, process: &Process) -> Result<(), Errno> {
         let line = match self.argv.as_slice() {
-            [_, flag, line] if flag == b"-c" => String::from_utf8(line.clone()).map_err(|_| Errno::ENOEXEC)?,
-            [_, flag, dashes, line] if flag == b"-c" && dashes == b"--" => String::from_utf8(line.clone()).map_err(|_| Errno::ENOEXEC)?,
+            [_, flag, line] if flag == b"-c" => {
+                String::from_utf8(line.clone()).map_err(|_| Errno::ENOEXEC)?
+            }
+            [_, flag, dashes, line] if flag == b"-c" && dashes == b"--" => {
+                String::from_utf8(line.clone()).map_err(|_| Errno::ENOEXEC)?
+            }
             _ => return Err(Errno::ENOEXEC),
         };
         let mut command = parse(&line).ok_or_else(|| {
@@ -83,7 +96,9 @@ impl Spawning {
         }
         for redirection in command.redirections {
             match redirection {
-                Redirection::Open { fd, path, flags } => self.open(process, fd, &path, flags, 0o666)?,
+                Redirection::Open { fd, path, flags } => {
+                    self.open(process, fd, &path, flags, 0o666)?
+                }
                 Redirection::Dup { fd, from } => self.dup(from, fd)?,
             }
         }
@@ -149,11 +164,16 @@ fn parse(line: &str) -> Option<Command> {
     let mut chars = line.chars().peekable();
     loop {
         while chars.next_if(|c| matches!(c, ' ' | '\t' | '\n')).is_some() {}
-        let Some(&next) = chars.peek() else { return Some(command) };
+        let Some(&next) = chars.peek() else {
+            return Some(command);
+        };
         let mut fd = None;
         if !matches!(next, '<' | '>') {
             let text = word(&mut chars)??;
-            let number = text.parse::<i32>().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
+            let number = text
+                .parse::<i32>()
+                .ok()
+                .filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
             match (number, chars.peek()) {
                 (Some(number), Some('<' | '>')) => fd = Some(number),
                 _ => {
@@ -177,7 +197,9 @@ fn parse(line: &str) -> Option<Command> {
             (false, true) => O_WRONLY | O_CREAT | O_APPEND,
             (false, false) => O_WRONLY | O_CREAT | O_TRUNC,
         };
-        command.redirections.push(Redirection::Open { fd, path, flags });
+        command
+            .redirections
+            .push(Redirection::Open { fd, path, flags });
     }
 }
 
@@ -188,12 +210,29 @@ mod tests {
     #[test]
     fn the_lines_of_initdb() {
         let command = parse(r#""/pgsql/bin/postgres" --check -F -c 'log_checkpoints=false' < "/dev/null" > "/dev/null" 2>&1"#).unwrap();
-        assert_eq!(command.words, ["/pgsql/bin/postgres", "--check", "-F", "-c", "log_checkpoints=false"]);
+        assert_eq!(
+            command.words,
+            [
+                "/pgsql/bin/postgres",
+                "--check",
+                "-F",
+                "-c",
+                "log_checkpoints=false"
+            ]
+        );
         assert_eq!(
             command.redirections,
             [
-                Redirection::Open { fd: 0, path: "/dev/null".into(), flags: O_RDONLY },
-                Redirection::Open { fd: 1, path: "/dev/null".into(), flags: O_WRONLY | O_CREAT | O_TRUNC },
+                Redirection::Open {
+                    fd: 0,
+                    path: "/dev/null".into(),
+                    flags: O_RDONLY
+                },
+                Redirection::Open {
+                    fd: 1,
+                    path: "/dev/null".into(),
+                    flags: O_WRONLY | O_CREAT | O_TRUNC
+                },
                 Redirection::Dup { fd: 2, from: 1 },
             ]
         );
@@ -201,7 +240,16 @@ mod tests {
 
     #[test]
     fn what_it_cannot_do_is_refused() {
-        for line in ["a | b", "a; b", "echo $HOME", "ls *", "a && b", "(a)", "'open", "a `b`"] {
+        for line in [
+            "a | b",
+            "a; b",
+            "echo $HOME",
+            "ls *",
+            "a && b",
+            "(a)",
+            "'open",
+            "a `b`",
+        ] {
             assert_eq!(parse(line), None, "{line}");
         }
     }

@@ -80,7 +80,11 @@ impl SigSet {
     /// The set of one signal; empty for a number out of range.
     #[must_use]
     pub const fn of(signo: u8) -> Self {
-        if signo == 0 || signo > MAX_SIGNAL { Self(0) } else { Self(1 << (signo - 1)) }
+        if signo == 0 || signo > MAX_SIGNAL {
+            Self(0)
+        } else {
+            Self(1 << (signo - 1))
+        }
     }
 
     /// True if `signo` is in the set.
@@ -122,7 +126,17 @@ impl SigInfo {
     #[must_use]
     pub fn to_bytes(&self) -> [u8; 128] {
         let mut out = [0; 128];
-        for (at, word) in [i32::from(self.signo), 0, self.code, self.pid, self.uid.cast_signed(), self.status].iter().enumerate() {
+        for (at, word) in [
+            i32::from(self.signo),
+            0,
+            self.code,
+            self.pid,
+            self.uid.cast_signed(),
+            self.status,
+        ]
+        .iter()
+        .enumerate()
+        {
             out[at * 4..at * 4 + 4].copy_from_slice(&word.to_le_bytes());
         }
         out
@@ -198,7 +212,10 @@ impl Default for SignalState {
 
 fn default_is_ignore(signo: u8) -> bool {
     // Stopping is not offered: a stopped guest could hold locks of a database forever.
-    matches!(signo, SIGCHLD | SIGCONT | SIGURG | SIGWINCH | SIGSTOP | SIGTSTP | SIGTTIN | SIGTTOU)
+    matches!(
+        signo,
+        SIGCHLD | SIGCONT | SIGURG | SIGWINCH | SIGSTOP | SIGTSTP | SIGTTIN | SIGTTOU
+    )
 }
 
 impl Inner {
@@ -241,7 +258,14 @@ impl SignalState {
             let mut inner = lock(&child.inner);
             inner.word = GuestAddr::NULL;
             for action in &mut inner.actions {
-                *action = Action { handler: if action.handler == SIG_IGN { SIG_IGN } else { SIG_DFL }, ..Action::default() };
+                *action = Action {
+                    handler: if action.handler == SIG_IGN {
+                        SIG_IGN
+                    } else {
+                        SIG_DFL
+                    },
+                    ..Action::default()
+                };
             }
         }
         child
@@ -297,7 +321,11 @@ impl SignalState {
                 inner.info[usize::from(signo) - 1] = info;
             }
             self.publish(&inner, space);
-            if blocked { Effect::None } else { Effect::Deliver }
+            if blocked {
+                Effect::None
+            } else {
+                Effect::Deliver
+            }
         };
         self.arrivals.wake_all();
         effect
@@ -325,7 +353,11 @@ impl SignalState {
                 inner.actions[usize::from(signo) - 1].handler = SIG_DFL;
             }
             self.publish(&inner, space);
-            return Ok(Some(Delivery { info: inner.info[usize::from(signo) - 1], action, old_mask }));
+            return Ok(Some(Delivery {
+                info: inner.info[usize::from(signo) - 1],
+                action,
+                old_mask,
+            }));
         }
         if let Some(mask) = inner.saved_mask.take() {
             inner.mask = mask;
@@ -411,7 +443,8 @@ impl SignalState {
 
     fn refresh(&self, inner: &Inner) -> bool {
         let deliverable = inner.deliverable().0 != 0;
-        self.attention.store(u32::from(deliverable), Ordering::SeqCst);
+        self.attention
+            .store(u32::from(deliverable), Ordering::SeqCst);
         deliverable
     }
 
@@ -427,10 +460,10 @@ impl SignalState {
     }
 
     fn store_word(&self, word: GuestAddr, value: u32, space: &dyn AddressSpace) {
-        if !word.is_null() {
-            if let Ok(word) = space.atomic_u32(word) {
-                word.store(value, Ordering::SeqCst);
-            }
+        if !word.is_null()
+            && let Ok(word) = space.atomic_u32(word)
+        {
+            word.store(value, Ordering::SeqCst);
         }
     }
 }

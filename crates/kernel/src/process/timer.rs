@@ -26,12 +26,21 @@ impl IntervalTimer {
     /// Time until the alarm and its interval; zero when off.
     pub fn get(&self) -> (Duration, Duration) {
         let alarm = *lock(&self.state);
-        let left = alarm.next.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()).max(Duration::from_micros(1)));
+        let left = alarm.next.map_or(Duration::ZERO, |at| {
+            at.saturating_duration_since(Instant::now())
+                .max(Duration::from_micros(1))
+        });
         (left, alarm.interval)
     }
 
     /// Sets the alarm (`value` zero: off) and returns what [`Self::get`] would have.
-    pub fn set(&self, process: &Arc<Process>, timers: &TimerQueue, value: Duration, interval: Duration) -> (Duration, Duration) {
+    pub fn set(
+        &self,
+        process: &Arc<Process>,
+        timers: &TimerQueue,
+        value: Duration,
+        interval: Duration,
+    ) -> (Duration, Duration) {
         let old = self.get();
         let mut alarm = lock(&self.state);
         alarm.generation += 1;
@@ -95,7 +104,10 @@ impl TimerQueue {
             return;
         }
         let shared = Arc::clone(&self.shared);
-        guard.running = std::thread::Builder::new().name("pg:timer".to_owned()).spawn(move || run(&shared)).is_ok();
+        guard.running = std::thread::Builder::new()
+            .name("pg:timer".to_owned())
+            .spawn(move || run(&shared))
+            .is_ok();
     }
 
     /// Ends the thread; later alarms are dropped.
@@ -118,10 +130,15 @@ fn run(shared: &(Mutex<Queue>, Condvar)) {
             continue;
         };
         if key.0 > now {
-            guard = changed.wait_timeout(guard, key.0 - now).unwrap_or_else(PoisonError::into_inner).0;
+            guard = changed
+                .wait_timeout(guard, key.0 - now)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
             continue;
         }
-        let Some((process, generation)) = guard.due.remove(&key) else { continue };
+        let Some((process, generation)) = guard.due.remove(&key) else {
+            continue;
+        };
         drop(guard);
         if let Some(process) = process.upgrade()
             && let Some(next) = process.itimer.fire(generation)

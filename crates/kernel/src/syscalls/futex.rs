@@ -33,7 +33,9 @@ impl Key {
     fn bucket(self) -> usize {
         let word = match self {
             Self::Shared { segment, offset } => segment.wrapping_mul(0x9E37_79B9) ^ (offset >> 2),
-            Self::Private { pid, address } => u64::from(pid.cast_unsigned()).wrapping_mul(0x9E37_79B9) ^ u64::from(address >> 2),
+            Self::Private { pid, address } => {
+                u64::from(pid.cast_unsigned()).wrapping_mul(0x9E37_79B9) ^ u64::from(address >> 2)
+            }
         };
         usize::try_from((word ^ word >> 7) % BUCKETS as u64).unwrap_or(0)
     }
@@ -53,25 +55,41 @@ pub struct FutexTable {
 
 impl Default for FutexTable {
     fn default() -> Self {
-        Self { buckets: std::array::from_fn(|_| Mutex::default()) }
+        Self {
+            buckets: std::array::from_fn(|_| Mutex::default()),
+        }
     }
 }
 
 fn key_of(process: &Process, at: GuestAddr, private: bool) -> Result<Key, Errno> {
-    if at.0 % 4 != 0 {
+    if !at.0.is_multiple_of(4) {
         return Err(Errno::EINVAL);
     }
     if !private
         && let Some((start, vma)) = process.mm().find(at)
         && let Backing::Shared(segment, offset) = &vma.backing
     {
-        return Ok(Key::Shared { segment: segment.id(), offset: offset + u64::from(at.0 - start) });
+        return Ok(Key::Shared {
+            segment: segment.id(),
+            offset: offset + u64::from(at.0 - start),
+        });
     }
-    Ok(Key::Private { pid: process.pid.0, address: at.0 })
+    Ok(Key::Private {
+        pid: process.pid.0,
+        address: at.0,
+    })
 }
 
 impl FutexTable {
-    fn wait(&self, process: &Process, at: GuestAddr, key: Key, expected: u32, bits: u32, deadline: Option<Instant>) -> SysResult {
+    fn wait(
+        &self,
+        process: &Process,
+        at: GuestAddr,
+        key: Key,
+        expected: u32,
+        bits: u32,
+        deadline: Option<Instant>,
+    ) -> SysResult {
         let word = process.space().atomic_u32(at)?;
         let woken = Arc::new(AtomicBool::new(false));
         {
@@ -79,9 +97,16 @@ impl FutexTable {
             if word.load(Ordering::SeqCst) != expected {
                 return Err(Errno::EAGAIN);
             }
-            bucket.push(Sleeping { key, bits, waiter: Arc::clone(process.waiter()), woken: Arc::clone(&woken) });
+            bucket.push(Sleeping {
+                key,
+                bits,
+                waiter: Arc::clone(process.waiter()),
+                woken: Arc::clone(&woken),
+            });
         }
-        let outcome = wait_until(process, &[], deadline, || Ok(woken.load(Ordering::SeqCst).then_some(0)));
+        let outcome = wait_until(process, &[], deadline, || {
+            Ok(woken.load(Ordering::SeqCst).then_some(0))
+        });
         if outcome.is_err() {
             // A requeue may have moved it: look everywhere it could be.
             let removed = self.buckets.iter().any(|bucket| {
@@ -167,7 +192,13 @@ pub(super) fn futex(process: &Process, args: &Args) -> SysResult {
         WAKE => Ok(table.wake(key, args.u32(2), u32::MAX)),
         WAKE_BITSET if args.u32(5) != 0 => Ok(table.wake(key, args.u32(2), args.u32(5))),
         REQUEUE | CMP_REQUEUE => {
-            if op & !(PRIVATE | CLOCK_REALTIME) == CMP_REQUEUE && process.space().atomic_u32(args.ptr(0))?.load(Ordering::SeqCst) != args.u32(5) {
+            if op & !(PRIVATE | CLOCK_REALTIME) == CMP_REQUEUE
+                && process
+                    .space()
+                    .atomic_u32(args.ptr(0))?
+                    .load(Ordering::SeqCst)
+                    != args.u32(5)
+            {
                 return Err(Errno::EAGAIN);
             }
             let to = key_of(process, args.ptr(4), private)?;

@@ -35,9 +35,16 @@ pub(super) fn mmap2(process: &Process, args: &Args) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let backing = match (shared, flags & MAP_ANONYMOUS != 0) {
-        (true, true) => Backing::Shared(process.kernel()?.machine().create_segment(u64::from(len))?, 0),
+        (true, true) => Backing::Shared(
+            process.kernel()?.machine().create_segment(u64::from(len))?,
+            0,
+        ),
         (true, false) => {
-            let segment = process.file(args.i32(4))?.file.segment().ok_or(Errno::ENODEV)?;
+            let segment = process
+                .file(args.i32(4))?
+                .file
+                .segment()
+                .ok_or(Errno::ENODEV)?;
             if offset % u64::from(MAP_GRANULE) != 0 {
                 return Err(Errno::EINVAL);
             }
@@ -45,14 +52,21 @@ pub(super) fn mmap2(process: &Process, args: &Args) -> SysResult {
         }
         (false, _) => Backing::Private,
     };
-    let open = if !shared && flags & MAP_ANONYMOUS == 0 { Some(process.file(args.i32(4))?) } else { None };
+    let open = if !shared && flags & MAP_ANONYMOUS == 0 {
+        Some(process.file(args.i32(4))?)
+    } else {
+        None
+    };
     let at = process.mm().map(hint, len, backing, fixed, space)?;
     if let Some(open) = open {
         // A private file mapping is a copy made now: nobody here changes a file under its mapping.
         let target = space.bytes_mut(at, len)?;
         let mut done = 0;
         while done < target.len() {
-            match open.file.read_at(offset + done as u64, &mut target[done..])? {
+            match open
+                .file
+                .read_at(offset + done as u64, &mut target[done..])?
+            {
                 0 => break,
                 n => done += n,
             }
@@ -62,7 +76,10 @@ pub(super) fn mmap2(process: &Process, args: &Args) -> SysResult {
 }
 
 pub(super) fn munmap(process: &Process, args: &Args) -> SysResult {
-    process.mm().unmap(args.ptr(0), args.u32(1), process.space()).map(|()| 0)
+    process
+        .mm()
+        .unmap(args.ptr(0), args.u32(1), process.space())
+        .map(|()| 0)
 }
 
 /// `mremap(old, old_length, new_length, flags)`: private mappings only.
@@ -90,7 +107,10 @@ pub(super) fn mremap(process: &Process, args: &Args) -> SysResult {
         }
         return Ok(old.0);
     }
-    if start == old.0 && old_end.div_ceil(u64::from(PAGE_SIZE)) * u64::from(PAGE_SIZE) == u64::from(end) && mm.grow_in_place(start, new_len) {
+    if start == old.0
+        && old_end.div_ceil(u64::from(PAGE_SIZE)) * u64::from(PAGE_SIZE) == u64::from(end)
+        && mm.grow_in_place(start, new_len)
+    {
         return Ok(old.0);
     }
     if flags & MREMAP_MAYMOVE == 0 {
@@ -109,9 +129,15 @@ pub(super) fn madvise(process: &Process, args: &Args) -> SysResult {
         return Err(Errno::EINVAL);
     }
     if matches!(advice, MADV_DONTNEED | MADV_FREE) {
-        let len = args.u32(1).div_ceil(PAGE_SIZE).checked_mul(PAGE_SIZE).ok_or(Errno::EINVAL)?;
+        let len = args
+            .u32(1)
+            .div_ceil(PAGE_SIZE)
+            .checked_mul(PAGE_SIZE)
+            .ok_or(Errno::EINVAL)?;
         let mm = process.mm();
-        let shared = mm.find(at).is_some_and(|(_, vma)| matches!(vma.backing, Backing::Shared(..)));
+        let shared = mm
+            .find(at)
+            .is_some_and(|(_, vma)| matches!(vma.backing, Backing::Shared(..)));
         let in_heap = mm.find(at).is_none();
         if !shared && !in_heap && len > 0 {
             process.space().discard(at, len)?;

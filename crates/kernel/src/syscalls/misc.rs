@@ -27,7 +27,10 @@ pub(super) fn unknown(number: u32) {
     let mut seen = lock(&SEEN);
     if !seen.contains(&number) {
         seen.push(number);
-        tracing::warn!(number, "a guest made a system call that is not in the table");
+        tracing::warn!(
+            number,
+            "a guest made a system call that is not in the table"
+        );
     }
 }
 
@@ -48,7 +51,17 @@ pub(super) fn nothing(_process: &Process, _args: &Args) -> SysResult {
 
 pub(super) fn uname(process: &Process, args: &Args) -> SysResult {
     let mut out = [0_u8; UTS_FIELD * 6];
-    for (field, text) in ["Linux", "localhost", "6.1.0", "pglite-oxide", "wasm32", "(none)"].iter().enumerate() {
+    for (field, text) in [
+        "Linux",
+        "localhost",
+        "6.1.0",
+        "pglite-oxide",
+        "wasm32",
+        "(none)",
+    ]
+    .iter()
+    .enumerate()
+    {
         out[field * UTS_FIELD..field * UTS_FIELD + text.len()].copy_from_slice(text.as_bytes());
     }
     process.space().write(args.ptr(0), &out).map(|()| 0)

@@ -111,7 +111,9 @@ const OWN_CALLS: usize = 16;
 fn slot(number: u32) -> Option<usize> {
     match number {
         0..512 => usize::try_from(number).ok(),
-        OWN_BASE..0x1010 => usize::try_from(number - OWN_BASE).ok().map(|at| at + LINUX_CALLS),
+        OWN_BASE..0x1010 => usize::try_from(number - OWN_BASE)
+            .ok()
+            .map(|at| at + LINUX_CALLS),
         _ => None,
     }
 }
@@ -134,7 +136,10 @@ pub fn lookup(number: u32) -> Option<&'static Call> {
 /// Calls that Linux restarts after a handler with `SA_RESTART`.
 fn restartable(number: u32) -> bool {
     // read, write, readv, writev, waitid, accept, connect, sendto, recvfrom, sendmsg, recvmsg, accept4, flock, openat
-    matches!(number, 32 | 56 | 63..=66 | 95 | 202 | 203 | 206 | 207 | 211 | 212 | 242)
+    matches!(
+        number,
+        32 | 56 | 63..=66 | 95 | 202 | 203 | 206 | 207 | 211 | 212 | 242
+    )
 }
 
 /// Serves one system call on the guest's thread.
@@ -145,11 +150,16 @@ pub fn dispatch(process: &Arc<Process>, number: u32, args: [u32; 6]) -> Outcome 
     let args = Args(args);
     let result = match lookup(number) {
         // A panic is a bug of ours; it must not unwind into compiled code, nor end the host.
-        Some(call) => catch_unwind(AssertUnwindSafe(|| (call.handler)(process, &args))).unwrap_or_else(|_| {
-            tracing::error!(pid = process.pid.0, call = call.name, "a system call handler panicked; the process is killed");
-            process.terminate(ExitStatus::Signaled(SIGSYS));
-            Err(Errno::ENOSYS)
-        }),
+        Some(call) => catch_unwind(AssertUnwindSafe(|| (call.handler)(process, &args)))
+            .unwrap_or_else(|_| {
+                tracing::error!(
+                    pid = process.pid.0,
+                    call = call.name,
+                    "a system call handler panicked; the process is killed"
+                );
+                process.terminate(ExitStatus::Signaled(SIGSYS));
+                Err(Errno::ENOSYS)
+            }),
         None => {
             misc::unknown(number);
             Err(Errno::ENOSYS)
@@ -177,7 +187,11 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for call in TABLE {
             assert!(slot(call.number).is_some(), "{} has no slot", call.name);
-            assert!(seen.insert(call.number), "{} is in the table twice", call.name);
+            assert!(
+                seen.insert(call.number),
+                "{} is in the table twice",
+                call.name
+            );
         }
     }
 
@@ -187,18 +201,27 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/SYSCALLS.md");
         let mut rows: Vec<_> = TABLE.iter().collect();
         rows.sort_by_key(|call| call.number);
-        let mut text = String::from("# System calls\n\nWhat a guest can ask of the kernel. Written from `crates/kernel/src/syscalls/table.rs`; anything else is `ENOSYS`.\n\n| number | call | status |\n|---:|---|---|\n");
+        let mut text = String::from(
+            "# System calls\n\nWhat a guest can ask of the kernel. Written from `crates/kernel/src/syscalls/table.rs`; anything else is `ENOSYS`.\n\n| number | call | status |\n|---:|---|---|\n",
+        );
         for call in rows {
             let status = match call.support {
                 Support::Supported => "supported".to_owned(),
                 Support::Partial(what) => format!("partial: {what}"),
                 Support::Error(errno, why) => format!("`{}`: {why}", errno.name()),
             };
-            text.push_str(&format!("| {} | `{}` | {status} |\n", call.number, call.name));
+            text.push_str(&format!(
+                "| {} | `{}` | {status} |\n",
+                call.number, call.name
+            ));
         }
         if std::env::var_os("UPDATE_DOCS").is_some() {
             std::fs::write(path, &text).unwrap();
         }
-        assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), text, "docs/SYSCALLS.md is stale: run with UPDATE_DOCS=1");
+        assert_eq!(
+            std::fs::read_to_string(path).unwrap_or_default(),
+            text,
+            "docs/SYSCALLS.md is stale: run with UPDATE_DOCS=1"
+        );
     }
 }

@@ -22,7 +22,10 @@ pub(super) fn set_signal_word(process: &Process, args: &Args) -> SysResult {
 
 /// `fork_entry(function, argument)`.
 pub(super) fn fork_entry(process: &Process, args: &Args) -> SysResult {
-    process.kernel()?.fork(process, args.u32(0), args.u32(1)).map(|pid| pid.0.cast_unsigned())
+    process
+        .kernel()?
+        .fork(process, args.u32(0), args.u32(1))
+        .map(|pid| pid.0.cast_unsigned())
 }
 
 /// `next_signal(out)`.
@@ -73,7 +76,8 @@ fn read_vector(process: &Process, mut at: GuestAddr) -> Result<Vec<Vec<u8>>, Err
 }
 
 fn read_path(process: &Process, at: GuestAddr) -> Result<String, Errno> {
-    String::from_utf8(process.space().read_c_string(at, crate::abi::PATH_MAX)?).map_err(|_| Errno::EINVAL)
+    String::from_utf8(process.space().read_c_string(at, crate::abi::PATH_MAX)?)
+        .map_err(|_| Errno::EINVAL)
 }
 
 /// `spawn(request)`.
@@ -103,7 +107,13 @@ pub(super) fn spawn(process: &Process, args: &Args) -> SysResult {
                 child.files.remove(fd)?;
             }
             2 => child.dup(field(2)?.cast_signed(), fd)?,
-            3 => child.open(process, fd, &read_path(process, GuestAddr(field(3)?))?, field(4)?, field(5)?)?,
+            3 => child.open(
+                process,
+                fd,
+                &read_path(process, GuestAddr(field(3)?))?,
+                field(4)?,
+                field(5)?,
+            )?,
             4 => child.chdir(process, &read_path(process, GuestAddr(field(3)?))?)?,
             5 => {
                 let open = child.files.get(fd)?;
@@ -115,11 +125,13 @@ pub(super) fn spawn(process: &Process, args: &Args) -> SysResult {
     if child.path == "/bin/sh" {
         child.read_shell_line(process)?;
     }
-    process.kernel()?.vfs().stat(&child.fs.cwd, &child.path, true)?;
+    process
+        .kernel()?
+        .vfs()
+        .stat(&child.fs.cwd, &child.path, true)?;
     let started = process.kernel()?.start_program(
         &child.path,
-        &child.argv,
-        &envp,
+        (&child.argv, &envp),
         child.files.for_exec(),
         child.fs,
         process.signals().exec(),
@@ -133,7 +145,10 @@ pub(super) fn test_fault(process: &Process, args: &Args) -> SysResult {
     if !process.kernel()?.test_hooks {
         return Err(Errno::EPERM);
     }
-    let signo = u8::try_from(args.u32(0)).ok().filter(|&signo| signo <= MAX_SIGNAL && signo > 0).ok_or(Errno::EINVAL)?;
+    let signo = u8::try_from(args.u32(0))
+        .ok()
+        .filter(|&signo| signo <= MAX_SIGNAL && signo > 0)
+        .ok_or(Errno::EINVAL)?;
     process.terminate(ExitStatus::Signaled(signo));
     Ok(0)
 }

@@ -35,7 +35,11 @@ pub(super) fn readiness(process: &Process, open: &OpenFile) -> Ready {
 }
 
 /// What tells `process` of changes.
-pub(super) fn source<'a>(process: &'a Process, open: &'a OpenFile, interest: Ready) -> Option<WakeSource<'a>> {
+pub(super) fn source<'a>(
+    process: &'a Process,
+    open: &'a OpenFile,
+    interest: Ready,
+) -> Option<WakeSource<'a>> {
     if open.file.as_any().is::<SignalFd>() {
         return Some(WakeSource::Queue(process.signals().queue()));
     }
@@ -54,7 +58,11 @@ fn deadline(timeout: Duration) -> Option<Instant> {
 }
 
 /// Runs `wait` under the mask at `mask`, if one is given.
-fn masked<T>(process: &Process, mask: GuestAddr, wait: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+fn masked<T>(
+    process: &Process,
+    mask: GuestAddr,
+    wait: impl FnOnce() -> Result<T, Errno>,
+) -> Result<T, Errno> {
     if mask.is_null() {
         return wait();
     }
@@ -79,7 +87,11 @@ pub(super) fn ppoll(process: &Process, args: &Args) -> SysResult {
     if count > MAX_POLLED {
         return Err(Errno::EINVAL);
     }
-    let until = if args.ptr(2).is_null() { None } else { deadline(read_timespec(process, args.ptr(2))?) };
+    let until = if args.ptr(2).is_null() {
+        None
+    } else {
+        deadline(read_timespec(process, args.ptr(2))?)
+    };
     let mut files = Vec::with_capacity(count as usize);
     for n in 0..count {
         let entry = at.offset(n * POLLFD)?;
@@ -116,13 +128,21 @@ pub(super) fn ppoll(process: &Process, args: &Args) -> SysResult {
 /// `pselect6_time64(n, read, write, except, timeout, &{mask, size})`.
 pub(super) fn pselect6(process: &Process, args: &Args) -> SysResult {
     const WATCHED: [Ready; 3] = [Ready::IN, Ready::OUT, Ready::PRI];
-    const SHOWN: [Ready; 3] = [Ready::IN.union(ALWAYS), Ready::OUT.union(Ready::ERR), Ready::PRI];
+    const SHOWN: [Ready; 3] = [
+        Ready::IN.union(ALWAYS),
+        Ready::OUT.union(Ready::ERR),
+        Ready::PRI,
+    ];
     let space = process.space();
     let count = args.u32(0);
     if count > 1024 {
         return Err(Errno::EINVAL);
     }
-    let until = if args.ptr(4).is_null() { None } else { deadline(read_timespec(process, args.ptr(4))?) };
+    let until = if args.ptr(4).is_null() {
+        None
+    } else {
+        deadline(read_timespec(process, args.ptr(4))?)
+    };
     let words = count.div_ceil(32);
     let mut files: Vec<(usize, u32, Arc<OpenFile>)> = Vec::new();
     for set in 0..3 {
@@ -136,16 +156,30 @@ pub(super) fn pselect6(process: &Process, args: &Args) -> SysResult {
             }
         }
     }
-    let sources: Vec<_> = files.iter().filter_map(|(set, _, open)| source(process, open, WATCHED[*set])).collect();
-    let mask = if args.ptr(5).is_null() { GuestAddr::NULL } else { GuestAddr(space.read_u32(args.ptr(5))?) };
+    let sources: Vec<_> = files
+        .iter()
+        .filter_map(|(set, _, open)| source(process, open, WATCHED[*set]))
+        .collect();
+    let mask = if args.ptr(5).is_null() {
+        GuestAddr::NULL
+    } else {
+        GuestAddr(space.read_u32(args.ptr(5))?)
+    };
     masked(process, mask, || {
         let outcome = wait_until(process, &sources, until, || {
-            let found = files.iter().filter(|(set, _, open)| readiness(process, open).intersects(SHOWN[*set])).count();
+            let found = files
+                .iter()
+                .filter(|(set, _, open)| readiness(process, open).intersects(SHOWN[*set]))
+                .count();
             Ok((found > 0).then_some(0))
         });
         zero_at_deadline(outcome)
     })?;
-    let mut result = [vec![0_u32; words as usize], vec![0; words as usize], vec![0; words as usize]];
+    let mut result = [
+        vec![0_u32; words as usize],
+        vec![0; words as usize],
+        vec![0; words as usize],
+    ];
     let mut total = 0;
     for (set, fd, open) in &files {
         if readiness(process, open).intersects(SHOWN[*set]) {
@@ -170,9 +204,17 @@ pub(super) fn epoll_create1(process: &Process, args: &Args) -> SysResult {
     install(process, Arc::new(Epoll::default()), args.u32(0))
 }
 
-fn with_epoll<T>(process: &Process, fd: i32, run: impl FnOnce(&Epoll) -> Result<T, Errno>) -> Result<T, Errno> {
+fn with_epoll<T>(
+    process: &Process,
+    fd: i32,
+    run: impl FnOnce(&Epoll) -> Result<T, Errno>,
+) -> Result<T, Errno> {
     let open = process.file(fd)?;
-    run(open.file.as_any().downcast_ref::<Epoll>().ok_or(Errno::EINVAL)?)
+    run(open
+        .file
+        .as_any()
+        .downcast_ref::<Epoll>()
+        .ok_or(Errno::EINVAL)?)
 }
 
 /// `epoll_ctl(epfd, op, fd, event)`.
@@ -191,7 +233,10 @@ pub(super) fn epoll_ctl(process: &Process, args: &Args) -> SysResult {
     }
     let event = || -> Result<(u32, u64), Errno> {
         let at = args.ptr(3);
-        Ok((process.space().read_u32(at)?, process.space().read_u64(at.offset(8)?)?))
+        Ok((
+            process.space().read_u32(at)?,
+            process.space().read_u64(at.offset(8)?)?,
+        ))
     };
     with_epoll(process, args.i32(0), |epoll| match args.u32(1) {
         ADD => event().and_then(|(events, data)| epoll.add(fd, &open, events, data)),
@@ -205,11 +250,17 @@ pub(super) fn epoll_ctl(process: &Process, args: &Args) -> SysResult {
 fn epoll_wait_until(process: &Process, args: &Args, until: Option<Instant>) -> SysResult {
     let space = process.space();
     let (at, max) = (args.ptr(1), args.i32(2));
-    let max = u32::try_from(max).ok().filter(|&max| max > 0 && max <= MAX_POLLED).ok_or(Errno::EINVAL)?;
+    let max = u32::try_from(max)
+        .ok()
+        .filter(|&max| max > 0 && max <= MAX_POLLED)
+        .ok_or(Errno::EINVAL)?;
     with_epoll(process, args.i32(0), |epoll| {
         let watched = epoll.watched();
         let interest = |events: u32| Ready::from_bits_truncate(events & EPOLL_CONDITIONS);
-        let sources: Vec<_> = watched.iter().filter_map(|(_, open, watch)| source(process, open, interest(watch.events))).collect();
+        let sources: Vec<_> = watched
+            .iter()
+            .filter_map(|(_, open, watch)| source(process, open, interest(watch.events)))
+            .collect();
         masked(process, args.ptr(4), || {
             let outcome = wait_until(process, &sources, until, || {
                 let mut n = 0;
@@ -235,13 +286,19 @@ fn epoll_wait_until(process: &Process, args: &Args, until: Option<Instant>) -> S
 
 /// `epoll_pwait(epfd, events, max, timeout in ms, mask, size)`.
 pub(super) fn epoll_pwait(process: &Process, args: &Args) -> SysResult {
-    let until = u64::try_from(args.i32(3)).ok().and_then(|ms| deadline(Duration::from_millis(ms)));
+    let until = u64::try_from(args.i32(3))
+        .ok()
+        .and_then(|ms| deadline(Duration::from_millis(ms)));
     epoll_wait_until(process, args, until)
 }
 
 /// `epoll_pwait2(epfd, events, max, timespec, mask, size)`.
 pub(super) fn epoll_pwait2(process: &Process, args: &Args) -> SysResult {
-    let until = if args.ptr(3).is_null() { None } else { deadline(read_timespec(process, args.ptr(3))?) };
+    let until = if args.ptr(3).is_null() {
+        None
+    } else {
+        deadline(read_timespec(process, args.ptr(3))?)
+    };
     epoll_wait_until(process, args, until)
 }
 
@@ -252,7 +309,11 @@ pub(super) fn eventfd2(process: &Process, args: &Args) -> SysResult {
     if flags & !(SEMAPHORE | O_CLOEXEC | O_NONBLOCK) != 0 {
         return Err(Errno::EINVAL);
     }
-    install(process, Arc::new(EventFd::new(u64::from(args.u32(0)), flags & SEMAPHORE != 0)), flags)
+    install(
+        process,
+        Arc::new(EventFd::new(u64::from(args.u32(0)), flags & SEMAPHORE != 0)),
+        flags,
+    )
 }
 
 /// `signalfd4(fd or -1, mask, size, flags)`.
@@ -266,12 +327,20 @@ pub(super) fn signalfd4(process: &Process, args: &Args) -> SysResult {
         return install(process, Arc::new(SignalFd::new(mask)), flags);
     }
     let open = process.file(args.i32(0))?;
-    open.file.as_any().downcast_ref::<SignalFd>().ok_or(Errno::EINVAL)?.set_mask(mask);
+    open.file
+        .as_any()
+        .downcast_ref::<SignalFd>()
+        .ok_or(Errno::EINVAL)?
+        .set_mask(mask);
     Ok(args.u32(0))
 }
 
 /// A `read` from a signalfd: as many `struct signalfd_siginfo` as fit; `None` if `open` is not one.
-pub(super) fn read_signals(process: &Process, open: &OpenFile, out: &mut [u8]) -> Option<Result<usize, Errno>> {
+pub(super) fn read_signals(
+    process: &Process,
+    open: &OpenFile,
+    out: &mut [u8],
+) -> Option<Result<usize, Errno>> {
     const SIGINFO: usize = 128;
     let signals = open.file.as_any().downcast_ref::<SignalFd>()?;
     if out.len() < SIGINFO {
@@ -280,9 +349,17 @@ pub(super) fn read_signals(process: &Process, open: &OpenFile, out: &mut [u8]) -
     let mut take = || {
         let mut n = 0;
         for slot in out.chunks_exact_mut(SIGINFO) {
-            let Some(info) = process.signals().take(signals.mask()) else { break };
+            let Some(info) = process.signals().take(signals.mask()) else {
+                break;
+            };
             slot.fill(0);
-            let words = [u32::from(info.signo), 0, info.code.cast_unsigned(), info.pid.cast_unsigned(), info.uid];
+            let words = [
+                u32::from(info.signo),
+                0,
+                info.code.cast_unsigned(),
+                info.pid.cast_unsigned(),
+                info.uid,
+            ];
             for (to, word) in slot.chunks_exact_mut(4).zip(words) {
                 to.copy_from_slice(&word.to_le_bytes());
             }
@@ -294,5 +371,10 @@ pub(super) fn read_signals(process: &Process, open: &OpenFile, out: &mut [u8]) -
     if open.nonblocking() {
         return Some(take().ok_or(Errno::EAGAIN));
     }
-    Some(wait_until(process, &[WakeSource::Queue(process.signals().queue())], None, || Ok(take())))
+    Some(wait_until(
+        process,
+        &[WakeSource::Queue(process.signals().queue())],
+        None,
+        || Ok(take()),
+    ))
 }

@@ -15,7 +15,9 @@ fn id(pid: Pid) -> u32 {
 }
 
 pub(super) fn exit(process: &Process, args: &Args) -> SysResult {
-    process.terminate(ExitStatus::Exited(u8::try_from(args.u32(0) & 0xff).unwrap_or(0)));
+    process.terminate(ExitStatus::Exited(
+        u8::try_from(args.u32(0) & 0xff).unwrap_or(0),
+    ));
     Ok(0)
 }
 
@@ -60,7 +62,11 @@ pub(super) fn setpgid(process: &Process, args: &Args) -> SysResult {
     if group < 0 {
         return Err(Errno::EINVAL);
     }
-    let target = if pid == 0 || pid == process.pid.0 { process.shared()? } else { process.kernel()?.process(Pid(pid)).ok_or(Errno::ESRCH)? };
+    let target = if pid == 0 || pid == process.pid.0 {
+        process.shared()?
+    } else {
+        process.kernel()?.process(Pid(pid)).ok_or(Errno::ESRCH)?
+    };
     if target.pid != process.pid && target.family().parent != process.pid {
         return Err(Errno::ESRCH);
     }
@@ -75,7 +81,9 @@ pub(super) fn getuid(_process: &Process, _args: &Args) -> SysResult {
 
 pub(super) fn getresuid(process: &Process, args: &Args) -> SysResult {
     for n in 0..3 {
-        process.space().write_u32(args.ptr(n), crate::fs::GUEST_UID)?;
+        process
+            .space()
+            .write_u32(args.ptr(n), crate::fs::GUEST_UID)?;
     }
     Ok(0)
 }
@@ -83,7 +91,11 @@ pub(super) fn getresuid(process: &Process, args: &Args) -> SysResult {
 /// Becoming who one is already.
 pub(super) fn setuid(_process: &Process, args: &Args) -> SysResult {
     let keep = [crate::fs::GUEST_UID, u32::MAX];
-    if keep.contains(&args.u32(0)) { Ok(0) } else { Err(Errno::EPERM) }
+    if keep.contains(&args.u32(0)) {
+        Ok(0)
+    } else {
+        Err(Errno::EPERM)
+    }
 }
 
 pub(super) fn getgroups(_process: &Process, _args: &Args) -> SysResult {
@@ -105,7 +117,11 @@ pub(super) fn waitid(process: &Process, args: &Args) -> SysResult {
     let kernel = process.kernel()?;
     let mut take = || -> Result<Option<Option<Zombie>>, Errno> {
         let mut family = process.family();
-        if let Some(at) = family.zombies.iter().position(|zombie| matches(zombie.pid, zombie.group)) {
+        if let Some(at) = family
+            .zombies
+            .iter()
+            .position(|zombie| matches(zombie.pid, zombie.group))
+        {
             let zombie = family.zombies[at];
             if options & WNOWAIT == 0 {
                 family.zombies.remove(at);
@@ -120,18 +136,45 @@ pub(super) fn waitid(process: &Process, args: &Args) -> SysResult {
         if !alive {
             // It may have ended between the two looks.
             let family = process.family();
-            return if family.zombies.iter().any(|zombie| matches(zombie.pid, zombie.group)) { Ok(None) } else { Err(Errno::ECHILD) };
+            return if family
+                .zombies
+                .iter()
+                .any(|zombie| matches(zombie.pid, zombie.group))
+            {
+                Ok(None)
+            } else {
+                Err(Errno::ECHILD)
+            };
         }
-        Ok(if options & WNOHANG != 0 { Some(None) } else { None })
+        Ok(if options & WNOHANG != 0 {
+            Some(None)
+        } else {
+            None
+        })
     };
-    let ended = wait_until(process, &[WakeSource::Queue(process.children())], None, &mut take)?;
+    let ended = wait_until(
+        process,
+        &[WakeSource::Queue(process.children())],
+        None,
+        &mut take,
+    )?;
     let mut info = [0_u8; 128];
     if let Some(zombie) = ended {
         let (code, status) = match zombie.status {
             ExitStatus::Exited(code) => (1, i32::from(code)),
             ExitStatus::Signaled(signo) => (2, i32::from(signo)),
         };
-        for (at, word) in [17, 0, code, zombie.pid.0, crate::fs::GUEST_UID.cast_signed(), status].iter().enumerate() {
+        for (at, word) in [
+            17,
+            0,
+            code,
+            zombie.pid.0,
+            crate::fs::GUEST_UID.cast_signed(),
+            status,
+        ]
+        .iter()
+        .enumerate()
+        {
             info[at * 4..at * 4 + 4].copy_from_slice(&word.to_le_bytes());
         }
     }

@@ -33,7 +33,16 @@ pub struct ShmTable {
 /// How many processes have the segment mapped.
 fn attached(process: &Process, segment: &Arc<dyn Segment>) -> Result<u32, Errno> {
     let kernel = process.kernel()?;
-    let count = kernel.live().iter().map(|p| p.mm().shared().filter(|(_, _, mapped, _)| mapped.id() == segment.id()).count()).sum::<usize>();
+    let count = kernel
+        .live()
+        .iter()
+        .map(|p| {
+            p.mm()
+                .shared()
+                .filter(|(_, _, mapped, _)| mapped.id() == segment.id())
+                .count()
+        })
+        .sum::<usize>();
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
@@ -49,7 +58,11 @@ pub(super) fn shmget(process: &Process, args: &Args) -> SysResult {
         if flags & (IPC_CREAT | IPC_EXCL) == IPC_CREAT | IPC_EXCL {
             return Err(Errno::EEXIST);
         }
-        return if u64::from(size) > entry.segment.len() { Err(Errno::EINVAL) } else { Ok(id) };
+        return if u64::from(size) > entry.segment.len() {
+            Err(Errno::EINVAL)
+        } else {
+            Ok(id)
+        };
     }
     if key != IPC_PRIVATE && flags & IPC_CREAT == 0 {
         return Err(Errno::ENOENT);
@@ -59,7 +72,14 @@ pub(super) fn shmget(process: &Process, args: &Args) -> SysResult {
     }
     let segment = kernel.machine().create_segment(u64::from(size))?;
     *next += 1;
-    entries.insert(*next, Entry { key, segment, creator: process.pid.0 });
+    entries.insert(
+        *next,
+        Entry {
+            key,
+            segment,
+            creator: process.pid.0,
+        },
+    );
     Ok(*next)
 }
 
@@ -72,7 +92,13 @@ pub(super) fn shmat(process: &Process, args: &Args) -> SysResult {
     };
     let len = u32::try_from(segment.len()).map_err(|_| Errno::ENOMEM)?;
     let fixed = !args.ptr(1).is_null();
-    let at = process.mm().map(args.ptr(1), len, Backing::Shared(segment, 0), fixed, process.space())?;
+    let at = process.mm().map(
+        args.ptr(1),
+        len,
+        Backing::Shared(segment, 0),
+        fixed,
+        process.space(),
+    )?;
     Ok(at.0)
 }
 
@@ -80,7 +106,11 @@ pub(super) fn shmat(process: &Process, args: &Args) -> SysResult {
 pub(super) fn shmdt(process: &Process, args: &Args) -> SysResult {
     let mut mm = process.mm();
     let len = match mm.find(args.ptr(0)) {
-        Some((start, vma)) if start == args.u32(0) && matches!(vma.backing, Backing::Shared(..)) => vma.end - start,
+        Some((start, vma))
+            if start == args.u32(0) && matches!(vma.backing, Backing::Shared(..)) =>
+        {
+            vma.end - start
+        }
         _ => return Err(Errno::EINVAL),
     };
     mm.unmap(args.ptr(0), len, process.space())?;
@@ -93,7 +123,10 @@ pub(super) fn shmctl(process: &Process, args: &Args) -> SysResult {
     let id = args.u32(0);
     match args.u32(1) & 0xff {
         IPC_RMID => {
-            let entry = lock(&kernel.shm().entries).1.remove(&id).ok_or(Errno::EINVAL)?;
+            let entry = lock(&kernel.shm().entries)
+                .1
+                .remove(&id)
+                .ok_or(Errno::EINVAL)?;
             drop(entry);
             Ok(0)
         }
@@ -110,7 +143,10 @@ pub(super) fn shmctl(process: &Process, args: &Args) -> SysResult {
             space.write(at, &[0; SHMID_DS])?;
             // struct ipc_perm { key, uid, gid, cuid, cgid, mode, seq, 2 longs } is 36 bytes; then shm_segsz, three split times, cpid, lpid, nattch.
             let uid = crate::fs::GUEST_UID;
-            for (n, word) in [key.cast_unsigned(), uid, uid, uid, uid, 0o600].into_iter().enumerate() {
+            for (n, word) in [key.cast_unsigned(), uid, uid, uid, uid, 0o600]
+                .into_iter()
+                .enumerate()
+            {
                 space.write_u32(at.offset(u32::try_from(n * 4).unwrap_or(0))?, word)?;
             }
             space.write_u32(at.offset(36)?, size)?;

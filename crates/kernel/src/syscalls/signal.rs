@@ -13,7 +13,10 @@ use crate::wait::{WakeSource, wait_until};
 const SIGSTOP: u8 = 19;
 
 fn signal_number(value: u32) -> Result<u8, Errno> {
-    u8::try_from(value).ok().filter(|&signo| signo <= MAX_SIGNAL).ok_or(Errno::EINVAL)
+    u8::try_from(value)
+        .ok()
+        .filter(|&signo| signo <= MAX_SIGNAL)
+        .ok_or(Errno::EINVAL)
 }
 
 /// Reads a `sigset_t` of the size the call names, which must be 8.
@@ -35,7 +38,11 @@ pub(super) fn rt_sigaction(process: &Process, args: &Args) -> SysResult {
             return Err(Errno::EINVAL);
         }
         let at = args.ptr(1);
-        Some(Action { handler: space.read_u32(at)?, flags: space.read_u32(at.offset(4)?)?, mask: SigSet(space.read_u64(at.offset(8)?)?) })
+        Some(Action {
+            handler: space.read_u32(at)?,
+            flags: space.read_u32(at.offset(4)?)?,
+            mask: SigSet(space.read_u64(at.offset(8)?)?),
+        })
     };
     if !args.ptr(2).is_null() {
         let (at, old) = (args.ptr(2), signals.action(signo));
@@ -86,10 +93,25 @@ pub(super) fn rt_sigsuspend(process: &Process, args: &Args) -> SysResult {
 /// `rt_sigtimedwait_time64(set, info, timeout, size)`.
 pub(super) fn rt_sigtimedwait(process: &Process, args: &Args) -> SysResult {
     let set = read_mask(process, args.ptr(0))?;
-    let deadline = if args.ptr(2).is_null() { None } else { Instant::now().checked_add(read_timespec(process, args.ptr(2))?) };
+    let deadline = if args.ptr(2).is_null() {
+        None
+    } else {
+        Instant::now().checked_add(read_timespec(process, args.ptr(2))?)
+    };
     let signals = process.signals();
-    let info = wait_until(process, &[WakeSource::Queue(signals.queue())], deadline, || Ok(signals.take(set)))
-        .map_err(|error| if error == Errno::ETIMEDOUT { Errno::EAGAIN } else { error })?;
+    let info = wait_until(
+        process,
+        &[WakeSource::Queue(signals.queue())],
+        deadline,
+        || Ok(signals.take(set)),
+    )
+    .map_err(|error| {
+        if error == Errno::ETIMEDOUT {
+            Errno::EAGAIN
+        } else {
+            error
+        }
+    })?;
     if !args.ptr(1).is_null() {
         process.space().write(args.ptr(1), &info.to_bytes())?;
     }
@@ -101,17 +123,39 @@ pub(super) fn kill(process: &Process, args: &Args) -> SysResult {
     let signo = signal_number(args.u32(1))?;
     let pid = args.i32(0);
     let kernel = process.kernel()?;
-    let info = SigInfo { signo, code: SI_USER, pid: process.pid.0, uid: crate::fs::GUEST_UID, status: 0 };
+    let info = SigInfo {
+        signo,
+        code: SI_USER,
+        pid: process.pid.0,
+        uid: crate::fs::GUEST_UID,
+        status: 0,
+    };
     let own_group = process.family().group;
     let targets: Vec<_> = match pid {
         1.. => kernel.process(Pid(pid)).into_iter().collect(),
-        0 => kernel.live().into_iter().filter(|p| p.family().group == own_group).collect(),
-        -1 => kernel.live().into_iter().filter(|p| p.pid != process.pid).collect(),
-        _ => kernel.live().into_iter().filter(|p| p.family().group.0 == pid.wrapping_neg()).collect(),
+        0 => kernel
+            .live()
+            .into_iter()
+            .filter(|p| p.family().group == own_group)
+            .collect(),
+        -1 => kernel
+            .live()
+            .into_iter()
+            .filter(|p| p.pid != process.pid)
+            .collect(),
+        _ => kernel
+            .live()
+            .into_iter()
+            .filter(|p| p.family().group.0 == pid.wrapping_neg())
+            .collect(),
     };
     if targets.is_empty() {
         // An ended child that was not waited for still counts as there.
-        let zombie = process.family().zombies.iter().any(|z| z.pid.0 == pid || pid < -1 && z.group.0 == pid.wrapping_neg());
+        let zombie = process
+            .family()
+            .zombies
+            .iter()
+            .any(|z| z.pid.0 == pid || pid < -1 && z.group.0 == pid.wrapping_neg());
         return if zombie { Ok(0) } else { Err(Errno::ESRCH) };
     }
     if signo != 0 {

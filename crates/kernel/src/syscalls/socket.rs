@@ -32,13 +32,26 @@ fn install(process: &Process, socket: Socket, flags: u32) -> SysResult {
     super::poll::install(process, Arc::new(socket), flags)
 }
 
-fn with_socket<T>(process: &Process, fd: i32, run: impl FnOnce(&OpenFile, &Socket) -> Result<T, Errno>) -> Result<T, Errno> {
+fn with_socket<T>(
+    process: &Process,
+    fd: i32,
+    run: impl FnOnce(&OpenFile, &Socket) -> Result<T, Errno>,
+) -> Result<T, Errno> {
     let open = process.file(fd)?;
-    run(&open, open.file.as_any().downcast_ref::<Socket>().ok_or(Errno::ENOTSOCK)?)
+    run(
+        &open,
+        open.file
+            .as_any()
+            .downcast_ref::<Socket>()
+            .ok_or(Errno::ENOTSOCK)?,
+    )
 }
 
 fn family_of(domain: u32, kind: u32) -> Result<(u16, u32), Errno> {
-    let family = u16::try_from(domain).ok().filter(|family| [AF_UNIX, AF_INET, AF_INET6].contains(family)).ok_or(Errno::EAFNOSUPPORT)?;
+    let family = u16::try_from(domain)
+        .ok()
+        .filter(|family| [AF_UNIX, AF_INET, AF_INET6].contains(family))
+        .ok_or(Errno::EAFNOSUPPORT)?;
     let flags = kind & !SOCK_TYPE;
     if flags & !(O_CLOEXEC | O_NONBLOCK) != 0 {
         return Err(Errno::EINVAL);
@@ -65,7 +78,12 @@ pub(super) fn socketpair(process: &Process, args: &Args) -> SysResult {
     let (a, b) = StreamEnd::socket_pair([process.pid.0; 2]);
     let a = Socket::connected(AF_UNIX, Role::Stream(a), None);
     let b = Socket::connected(AF_UNIX, Role::Stream(b), None);
-    install_two(process, [(Arc::new(a), O_RDWR), (Arc::new(b), O_RDWR)], flags, args.ptr(3))
+    install_two(
+        process,
+        [(Arc::new(a), O_RDWR), (Arc::new(b), O_RDWR)],
+        flags,
+        args.ptr(3),
+    )
 }
 
 /// `pipe2(fds, flags)`.
@@ -75,15 +93,29 @@ pub(super) fn pipe2(process: &Process, args: &Args) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let (reader, writer) = StreamEnd::pipe(process.pid.0);
-    install_two(process, [(Arc::new(reader), O_RDONLY), (Arc::new(writer), O_WRONLY)], flags, args.ptr(0))
+    install_two(
+        process,
+        [(Arc::new(reader), O_RDONLY), (Arc::new(writer), O_WRONLY)],
+        flags,
+        args.ptr(0),
+    )
 }
 
-fn install_two(process: &Process, two: [(Arc<dyn File>, u32); 2], flags: u32, at: GuestAddr) -> SysResult {
+fn install_two(
+    process: &Process,
+    two: [(Arc<dyn File>, u32); 2],
+    flags: u32,
+    at: GuestAddr,
+) -> SysResult {
     process.space().bytes_mut(at, 8)?;
     let mut files = lock(&process.files);
     let mut fds = [0; 2];
     for (n, (file, access)) in two.into_iter().enumerate() {
-        match files.insert(OpenFile::new(file, access | flags & O_NONBLOCK, None), flags & O_CLOEXEC != 0, 0) {
+        match files.insert(
+            OpenFile::new(file, access | flags & O_NONBLOCK, None),
+            flags & O_CLOEXEC != 0,
+            0,
+        ) {
             Ok(fd) => fds[n] = fd,
             Err(error) => {
                 if n == 1 {
@@ -95,7 +127,9 @@ fn install_two(process: &Process, two: [(Arc<dyn File>, u32); 2], flags: u32, at
     }
     drop(files);
     process.space().write_u32(at, fds[0].cast_unsigned())?;
-    process.space().write_u32(at.offset(4)?, fds[1].cast_unsigned())?;
+    process
+        .space()
+        .write_u32(at.offset(4)?, fds[1].cast_unsigned())?;
     Ok(0)
 }
 
@@ -107,7 +141,12 @@ fn read_address(process: &Process, at: GuestAddr, len: u32) -> Result<Address, E
 }
 
 /// Writes an address as `accept` and `getsockname` do: cut to the room there is, with its whole length.
-fn write_address(process: &Process, address: &Address, at: GuestAddr, len_at: GuestAddr) -> Result<(), Errno> {
+fn write_address(
+    process: &Process,
+    address: &Address,
+    at: GuestAddr,
+    len_at: GuestAddr,
+) -> Result<(), Errno> {
     if at.is_null() {
         return Ok(());
     }
@@ -115,7 +154,9 @@ fn write_address(process: &Process, address: &Address, at: GuestAddr, len_at: Gu
     let room = process.space().read_u32(len_at)?;
     let n = bytes.len().min(room as usize);
     process.space().write(at, &bytes[..n])?;
-    process.space().write_u32(len_at, u32::try_from(bytes.len()).unwrap_or(0))
+    process
+        .space()
+        .write_u32(len_at, u32::try_from(bytes.len()).unwrap_or(0))
 }
 
 fn context(process: &Process) -> (String, u32) {
@@ -130,8 +171,17 @@ pub(super) fn bind(process: &Process, args: &Args) -> SysResult {
         let address = match address {
             Address::Unix(path) if socket.family() == AF_UNIX => {
                 let (cwd, umask) = context(process);
-                let made = process.kernel()?.vfs().make_socket(&cwd, &path, 0o777 & !umask);
-                Address::Unix(made.map_err(|error| if error == Errno::EEXIST { Errno::EADDRINUSE } else { error })?)
+                let made = process
+                    .kernel()?
+                    .vfs()
+                    .make_socket(&cwd, &path, 0o777 & !umask);
+                Address::Unix(made.map_err(|error| {
+                    if error == Errno::EEXIST {
+                        Errno::EADDRINUSE
+                    } else {
+                        error
+                    }
+                })?)
             }
             Address::Inet(_) if socket.family() != AF_UNIX => address,
             _ => return Err(Errno::EINVAL),
@@ -144,7 +194,9 @@ pub(super) fn bind(process: &Process, args: &Args) -> SysResult {
 /// `listen(fd, backlog)`.
 pub(super) fn listen(process: &Process, args: &Args) -> SysResult {
     let kernel = process.kernel()?;
-    with_socket(process, args.i32(0), |_, socket| socket.listen(kernel.net()))?;
+    with_socket(process, args.i32(0), |_, socket| {
+        socket.listen(kernel.net())
+    })?;
     Ok(0)
 }
 
@@ -217,51 +269,93 @@ fn send(process: &Process, open: &OpenFile, bytes: &[u8], flags: u32) -> SysResu
     let n = if open.nonblocking() || flags & MSG_DONTWAIT != 0 {
         once()?
     } else {
-        wait_until(process, open.file.wake_source(Ready::OUT).as_slice(), None, || match once() {
-            Err(Errno::EAGAIN) => Ok(None),
-            other => other.map(Some),
-        })?
+        wait_until(
+            process,
+            open.file.wake_source(Ready::OUT).as_slice(),
+            None,
+            || match once() {
+                Err(Errno::EAGAIN) => Ok(None),
+                other => other.map(Some),
+            },
+        )?
     };
     number(n)
 }
 
-fn receive(process: &Process, open: &OpenFile, socket: &Socket, out: &mut [u8], flags: u32) -> SysResult {
+fn receive(
+    process: &Process,
+    open: &OpenFile,
+    socket: &Socket,
+    out: &mut [u8],
+    flags: u32,
+) -> SysResult {
     if flags & (MSG_PEEK | MSG_DONTWAIT) == 0 {
         return number(read_stream(process, open, out)?);
     }
-    let mut once = || if flags & MSG_PEEK != 0 { socket.peek(out) } else { open.file.read(out) };
+    let mut once = || {
+        if flags & MSG_PEEK != 0 {
+            socket.peek(out)
+        } else {
+            open.file.read(out)
+        }
+    };
     if open.nonblocking() || flags & MSG_DONTWAIT != 0 {
         return number(once()?);
     }
-    number(wait_until(process, open.file.wake_source(Ready::IN).as_slice(), None, || match once() {
-        Err(Errno::EAGAIN) => Ok(None),
-        other => other.map(Some),
-    })?)
+    number(wait_until(
+        process,
+        open.file.wake_source(Ready::IN).as_slice(),
+        None,
+        || match once() {
+            Err(Errno::EAGAIN) => Ok(None),
+            other => other.map(Some),
+        },
+    )?)
 }
 
 /// `sendto(fd, bytes, len, flags, address, len)`; the address of a stream is ignored.
 pub(super) fn sendto(process: &Process, args: &Args) -> SysResult {
-    let bytes = if args.u32(2) == 0 { &[][..] } else { process.space().bytes(args.ptr(1), args.u32(2))? };
-    with_socket(process, args.i32(0), |open, _| send(process, open, bytes, args.u32(3)))
+    let bytes = if args.u32(2) == 0 {
+        &[][..]
+    } else {
+        process.space().bytes(args.ptr(1), args.u32(2))?
+    };
+    with_socket(process, args.i32(0), |open, _| {
+        send(process, open, bytes, args.u32(3))
+    })
 }
 
 /// `recvfrom(fd, bytes, len, flags, address, len)`.
 pub(super) fn recvfrom(process: &Process, args: &Args) -> SysResult {
-    let out = if args.u32(2) == 0 { &mut [][..] } else { process.space().bytes_mut(args.ptr(1), args.u32(2))? };
+    let out = if args.u32(2) == 0 {
+        &mut [][..]
+    } else {
+        process.space().bytes_mut(args.ptr(1), args.u32(2))?
+    };
     if !args.ptr(5).is_null() {
         process.space().write_u32(args.ptr(5), 0)?;
     }
-    with_socket(process, args.i32(0), |open, socket| receive(process, open, socket, out, args.u32(3)))
+    with_socket(process, args.i32(0), |open, socket| {
+        receive(process, open, socket, out, args.u32(3))
+    })
 }
 
 /// The buffers of a `struct msghdr`: `iov` at 8, its length at 12.
 fn vectors(process: &Process, message: GuestAddr) -> Result<Vec<(GuestAddr, u32)>, Errno> {
     let space = process.space();
-    let (at, count) = (GuestAddr(space.read_u32(message.offset(8)?)?), space.read_u32(message.offset(12)?)?);
+    let (at, count) = (
+        GuestAddr(space.read_u32(message.offset(8)?)?),
+        space.read_u32(message.offset(12)?)?,
+    );
     if count > 1024 {
         return Err(Errno::EMSGSIZE);
     }
-    let one = |n: u32| Ok((GuestAddr(space.read_u32(at.offset(n * 8)?)?), space.read_u32(at.offset(n * 8 + 4)?)?));
+    let one = |n: u32| {
+        Ok((
+            GuestAddr(space.read_u32(at.offset(n * 8)?)?),
+            space.read_u32(at.offset(n * 8 + 4)?)?,
+        ))
+    };
     (0..count).map(one).collect()
 }
 
@@ -269,9 +363,15 @@ fn vectors(process: &Process, message: GuestAddr) -> Result<Vec<(GuestAddr, u32)
 pub(super) fn sendmsg(process: &Process, args: &Args) -> SysResult {
     let mut bytes = Vec::new();
     for (at, len) in vectors(process, args.ptr(1))? {
-        bytes.extend_from_slice(if len == 0 { &[] } else { process.space().bytes(at, len)? });
+        bytes.extend_from_slice(if len == 0 {
+            &[]
+        } else {
+            process.space().bytes(at, len)?
+        });
     }
-    with_socket(process, args.i32(0), |open, _| send(process, open, &bytes, args.u32(2)))
+    with_socket(process, args.i32(0), |open, _| {
+        send(process, open, &bytes, args.u32(2))
+    })
 }
 
 /// `recvmsg(fd, message, flags)`: into the first buffers that what is there fills.
@@ -281,7 +381,9 @@ pub(super) fn recvmsg(process: &Process, args: &Args) -> SysResult {
     let vectors = vectors(process, message)?;
     let total: usize = vectors.iter().map(|(_, len)| *len as usize).sum();
     let mut bytes = vec![0; total.min(1 << 20)];
-    let n = with_socket(process, args.i32(0), |open, socket| receive(process, open, socket, &mut bytes, args.u32(2)))?;
+    let n = with_socket(process, args.i32(0), |open, socket| {
+        receive(process, open, socket, &mut bytes, args.u32(2))
+    })?;
     let mut rest = &bytes[..n as usize];
     for (at, len) in vectors {
         let (now, later) = rest.split_at(rest.len().min(len as usize));
@@ -338,11 +440,17 @@ fn host_option(level: u32, name: u32) -> Option<HostOption> {
 
 /// `setsockopt(fd, level, name, value, len)`.
 pub(super) fn setsockopt(process: &Process, args: &Args) -> SysResult {
-    let value = if args.u32(4) >= 4 { process.space().read_u32(args.ptr(3))? } else { 0 };
-    with_socket(process, args.i32(0), |_, socket| match (host_option(args.u32(1), args.u32(2)), socket.role()) {
-        (Some(option), Some(Role::HostSocket(host))) => host.set_option(option, value),
-        // A local stream has nothing to tune; listeners are the embedding program's.
-        _ => Ok(()),
+    let value = if args.u32(4) >= 4 {
+        process.space().read_u32(args.ptr(3))?
+    } else {
+        0
+    };
+    with_socket(process, args.i32(0), |_, socket| {
+        match (host_option(args.u32(1), args.u32(2)), socket.role()) {
+            (Some(option), Some(Role::HostSocket(host))) => host.set_option(option, value),
+            // A local stream has nothing to tune; listeners are the embedding program's.
+            _ => Ok(()),
+        }
     })?;
     Ok(0)
 }
@@ -355,14 +463,19 @@ pub(super) fn getsockopt(process: &Process, args: &Args) -> SysResult {
     const SO_ACCEPTCONN: u32 = 30;
     const SO_DOMAIN: u32 = 39;
     let words = with_socket(process, args.i32(0), |_, socket| {
-        let listening = matches!(socket.role(), Some(Role::Listener(_) | Role::HostListener(_)));
+        let listening = matches!(
+            socket.role(),
+            Some(Role::Listener(_) | Role::HostListener(_))
+        );
         Ok(match (args.u32(1), args.u32(2)) {
             (SOL_SOCKET, SO_TYPE) => vec![SOCK_STREAM],
             (SOL_SOCKET, SO_ERROR) => vec![0],
             (SOL_SOCKET, SO_ACCEPTCONN) => vec![u32::from(listening)],
             (SOL_SOCKET, SO_DOMAIN) => vec![u32::from(socket.family())],
             (SOL_SOCKET, SO_PEERCRED) => {
-                let Some(Role::Stream(end)) = socket.role() else { return Err(Errno::ENOTCONN) };
+                let Some(Role::Stream(end)) = socket.role() else {
+                    return Err(Errno::ENOTCONN);
+                };
                 vec![end.peer_pid().cast_unsigned(), GUEST_UID, GUEST_GID]
             }
             (level, name) => match (host_option(level, name), socket.role()) {
@@ -374,7 +487,9 @@ pub(super) fn getsockopt(process: &Process, args: &Args) -> SysResult {
         })
     })?;
     let bytes: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
-    let n = bytes.len().min(process.space().read_u32(args.ptr(4))? as usize);
+    let n = bytes
+        .len()
+        .min(process.space().read_u32(args.ptr(4))? as usize);
     process.space().write(args.ptr(3), &bytes[..n])?;
     process.space().write_u32(args.ptr(4), number(n)?)?;
     Ok(0)

@@ -1,11 +1,26 @@
 //! The table itself: one row a call, by topic.
 
 use super::Support::{Error, Partial, Supported};
-use super::{Call, Handler, Support, file, futex, io, memory, misc, own, path, poll, proc, shm, signal, socket, time};
+use super::{
+    Call, Handler, Support, file, futex, io, memory, misc, own, path, poll, proc, shm, signal,
+    socket, time,
+};
 use crate::errno::Errno;
 
-const fn call(number: u32, name: &'static str, signature: &'static str, handler: Handler, support: Support) -> Call {
-    Call { number, name, handler, support, signature }
+const fn call(
+    number: u32,
+    name: &'static str,
+    signature: &'static str,
+    handler: Handler,
+    support: Support,
+) -> Call {
+    Call {
+        number,
+        name,
+        handler,
+        support,
+        signature,
+    }
 }
 
 /// Every known call, by topic.

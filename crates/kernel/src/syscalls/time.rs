@@ -21,7 +21,10 @@ pub(super) fn now(clock: u32) -> Duration {
         _ => ClockId::Monotonic,
     };
     let time = clock_gettime(id);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or(0),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
 }
 
 /// Reads a 64-bit `struct timespec`.
@@ -29,15 +32,23 @@ pub(super) fn read_timespec(process: &Process, at: GuestAddr) -> Result<Duration
     let seconds = process.space().read_u64(at)?;
     let nanoseconds = process.space().read_u64(at.offset(8)?)?;
     match (i64::try_from(seconds), u32::try_from(nanoseconds)) {
-        (Ok(_), Ok(nanoseconds)) if nanoseconds < 1_000_000_000 => Ok(Duration::new(seconds, nanoseconds)),
+        (Ok(_), Ok(nanoseconds)) if nanoseconds < 1_000_000_000 => {
+            Ok(Duration::new(seconds, nanoseconds))
+        }
         _ => Err(Errno::EINVAL),
     }
 }
 
 /// Writes a 64-bit `struct timespec`.
-pub(super) fn write_timespec(process: &Process, at: GuestAddr, time: Duration) -> Result<(), Errno> {
+pub(super) fn write_timespec(
+    process: &Process,
+    at: GuestAddr,
+    time: Duration,
+) -> Result<(), Errno> {
     process.space().write_u64(at, time.as_secs())?;
-    process.space().write_u64(at.offset(8)?, u64::from(time.subsec_nanos()))
+    process
+        .space()
+        .write_u64(at.offset(8)?, u64::from(time.subsec_nanos()))
 }
 
 pub(super) fn clock_gettime64(process: &Process, args: &Args) -> SysResult {
@@ -63,7 +74,11 @@ pub(super) fn clock_getres64(process: &Process, args: &Args) -> SysResult {
 pub(super) fn clock_nanosleep64(process: &Process, args: &Args) -> SysResult {
     let request = read_timespec(process, args.ptr(2))?;
     let absolute = args.u32(1) & TIMER_ABSTIME != 0;
-    let span = if absolute { request.saturating_sub(now(args.u32(0))) } else { request };
+    let span = if absolute {
+        request.saturating_sub(now(args.u32(0)))
+    } else {
+        request
+    };
     let deadline = Instant::now().checked_add(span);
     match wait_until(process, &[], deadline, || Ok(None::<u32>)) {
         Err(Errno::ETIMEDOUT) => Ok(0),
@@ -72,7 +87,11 @@ pub(super) fn clock_nanosleep64(process: &Process, args: &Args) -> SysResult {
                 && !absolute
                 && !args.ptr(3).is_null()
             {
-                write_timespec(process, args.ptr(3), at.saturating_duration_since(Instant::now()))?;
+                write_timespec(
+                    process,
+                    args.ptr(3),
+                    at.saturating_duration_since(Instant::now()),
+                )?;
             }
             Err(Errno::EINTR)
         }
@@ -81,7 +100,10 @@ pub(super) fn clock_nanosleep64(process: &Process, args: &Args) -> SysResult {
 }
 
 fn read_timeval32(process: &Process, at: GuestAddr) -> Result<Duration, Errno> {
-    let (seconds, micros) = (process.space().read_u32(at)?, process.space().read_u32(at.offset(4)?)?);
+    let (seconds, micros) = (
+        process.space().read_u32(at)?,
+        process.space().read_u32(at.offset(4)?)?,
+    );
     if micros >= 1_000_000 || i32::try_from(seconds).is_err() {
         return Err(Errno::EINVAL);
     }
@@ -89,11 +111,19 @@ fn read_timeval32(process: &Process, at: GuestAddr) -> Result<Duration, Errno> {
 }
 
 fn write_timeval32(process: &Process, at: GuestAddr, time: Duration) -> Result<(), Errno> {
-    process.space().write_u32(at, u32::try_from(time.as_secs()).unwrap_or(u32::MAX >> 1))?;
-    process.space().write_u32(at.offset(4)?, time.subsec_micros())
+    process
+        .space()
+        .write_u32(at, u32::try_from(time.as_secs()).unwrap_or(u32::MAX >> 1))?;
+    process
+        .space()
+        .write_u32(at.offset(4)?, time.subsec_micros())
 }
 
-fn write_itimerval(process: &Process, at: GuestAddr, (value, interval): (Duration, Duration)) -> Result<(), Errno> {
+fn write_itimerval(
+    process: &Process,
+    at: GuestAddr,
+    (value, interval): (Duration, Duration),
+) -> Result<(), Errno> {
     if at.is_null() {
         return Ok(());
     }
@@ -102,7 +132,11 @@ fn write_itimerval(process: &Process, at: GuestAddr, (value, interval): (Duratio
 }
 
 pub(super) fn getitimer(process: &Process, args: &Args) -> SysResult {
-    let current = if args.u32(0) == 0 { process.itimer.get() } else { (Duration::ZERO, Duration::ZERO) };
+    let current = if args.u32(0) == 0 {
+        process.itimer.get()
+    } else {
+        (Duration::ZERO, Duration::ZERO)
+    };
     write_itimerval(process, args.ptr(1), current).map(|()| 0)
 }
 
@@ -113,7 +147,9 @@ pub(super) fn setitimer(process: &Process, args: &Args) -> SysResult {
     let interval = read_timeval32(process, args.ptr(1))?;
     let value = read_timeval32(process, args.ptr(1).offset(8)?)?;
     let kernel = process.kernel()?;
-    let old = process.itimer.set(&process.shared()?, kernel.timers(), value, interval);
+    let old = process
+        .itimer
+        .set(&process.shared()?, kernel.timers(), value, interval);
     write_itimerval(process, args.ptr(2), old).map(|()| 0)
 }
 
@@ -130,7 +166,10 @@ pub(super) fn getrusage(process: &Process, args: &Args) -> SysResult {
 pub(super) fn times(process: &Process, args: &Args) -> SysResult {
     if !args.ptr(0).is_null() {
         process.space().write(args.ptr(0), &[0; 16])?;
-        process.space().write_u32(args.ptr(0), u32::try_from(now(3).as_millis() / 10).unwrap_or(0))?;
+        process.space().write_u32(
+            args.ptr(0),
+            u32::try_from(now(3).as_millis() / 10).unwrap_or(0),
+        )?;
     }
-    Ok(u32::try_from(now(1).as_millis() / 10 & 0x7fff_ffff).unwrap_or(0))
+    Ok(u32::try_from((now(1).as_millis() / 10) & 0x7fff_ffff).unwrap_or(0))
 }

@@ -10,7 +10,8 @@ const SHOWN: u32 = 120;
 
 /// Prints a finished call.
 pub(super) fn print(process: &Process, number: u32, args: &Args, result: SysResult) {
-    let (name, signature) = lookup(number).map_or(("?", "xxxxxx"), |call| (call.name, call.signature));
+    let (name, signature) =
+        lookup(number).map_or(("?", "xxxxxx"), |call| (call.name, call.signature));
     let mut shown = Vec::new();
     let mut slot = 0;
     for letter in signature.chars() {
@@ -36,7 +37,17 @@ pub(super) fn print(process: &Process, number: u32, args: &Args, result: SysResu
     }
     let shown = shown.join(", ");
     match result {
-        Ok(value) => eprintln!("[{} {}] {name}({shown}) = {}", process.pid.0, process.name, value.cast_signed()),
-        Err(error) => eprintln!("[{} {}] {name}({shown}) = -1 {}", process.pid.0, process.name, error.name()),
+        Ok(value) => eprintln!(
+            "[{} {}] {name}({shown}) = {}",
+            process.pid.0,
+            process.name,
+            value.cast_signed()
+        ),
+        Err(error) => eprintln!(
+            "[{} {}] {name}({shown}) = -1 {}",
+            process.pid.0,
+            process.name,
+            error.name()
+        ),
     }
 }

@@ -6,4 +6,6 @@ mod unix;
 pub use unix::*;
 
 #[cfg(windows)]
-compile_error!("pglite-oxide does not run on Windows yet: sys/windows needs VirtualAlloc2 placeholders and a vectored exception handler");
+compile_error!(
+    "pglite-oxide does not run on Windows yet: sys/windows needs VirtualAlloc2 placeholders and a vectored exception handler"
+);

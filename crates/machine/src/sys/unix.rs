@@ -29,16 +29,31 @@ unsafe impl Send for Reservation {}
 unsafe impl Sync for Reservation {}
 
 fn check(result: *mut libc::c_void) -> io::Result<()> {
-    if result == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if result == libc::MAP_FAILED {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 impl Reservation {
     /// Reserves `len` bytes without access and without memory behind them.
     pub fn new(len: usize) -> io::Result<Self> {
         // SAFETY: a fresh mapping at an address of the system's choice touches nothing that exists.
-        let start = unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE, -1, 0) };
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                len,
+                libc::PROT_NONE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                -1,
+                0,
+            )
+        };
         check(start)?;
-        NonNull::new(start.cast()).map(|start| Self { start, len }).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
+        NonNull::new(start.cast())
+            .map(|start| Self { start, len })
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
     }
 
     /// Its first byte.
@@ -47,7 +62,7 @@ impl Reservation {
     }
 
     /// Its size in bytes.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.len
     }
 
@@ -74,16 +89,41 @@ impl Reservation {
     pub fn discard(&self, offset: usize, len: usize) -> io::Result<()> {
         let at = self.at(offset, len)?;
         // SAFETY: the range is ours; the contents are given up by contract.
-        if unsafe { libc::madvise(at, len, libc::MADV_DONTNEED) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        if unsafe { libc::madvise(at, len, libc::MADV_DONTNEED) } == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
     }
 
     /// Maps a file there, privately (copy on write) or shared.
-    pub fn map_file(&self, offset: usize, len: usize, file: &File, file_offset: u64, shared: bool) -> io::Result<()> {
+    pub fn map_file(
+        &self,
+        offset: usize,
+        len: usize,
+        file: &File,
+        file_offset: u64,
+        shared: bool,
+    ) -> io::Result<()> {
         let at = self.at(offset, len)?;
-        let kind = if shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
-        let file_offset = libc::off_t::try_from(file_offset).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+        let kind = if shared {
+            libc::MAP_SHARED
+        } else {
+            libc::MAP_PRIVATE
+        };
+        let file_offset = libc::off_t::try_from(file_offset)
+            .map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
         // SAFETY: the range is ours; the descriptor is open for as long as the call lasts.
-        check(unsafe { libc::mmap(at, len, libc::PROT_READ | libc::PROT_WRITE, kind | libc::MAP_NORESERVE | libc::MAP_FIXED, file.as_raw_fd(), file_offset) })
+        check(unsafe {
+            libc::mmap(
+                at,
+                len,
+                libc::PROT_READ | libc::PROT_WRITE,
+                kind | libc::MAP_NORESERVE | libc::MAP_FIXED,
+                file.as_raw_fd(),
+                file_offset,
+            )
+        })
     }
 }
 
@@ -113,9 +153,19 @@ pub fn memory_object(name: &std::ffi::CStr, len: u64) -> io::Result<File> {
 pub fn memory_object(_name: &std::ffi::CStr, len: u64) -> io::Result<File> {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let name = format!("/pgl{}.{}\0", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let name = format!(
+        "/pgl{}.{}\0",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    );
     // SAFETY: the name is NUL-terminated; the result is checked.
-    let fd = unsafe { libc::shm_open(name.as_ptr().cast(), libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, 0o600) };
+    let fd = unsafe {
+        libc::shm_open(
+            name.as_ptr().cast(),
+            libc::O_RDWR | libc::O_CREAT | libc::O_EXCL,
+            0o600,
+        )
+    };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -138,7 +188,9 @@ const BATCH: usize = 4096;
 /// file mapping that were written. False if this host cannot tell; then nothing was called.
 pub fn dirty_runs(start: *const u8, len: usize, mut dirty: impl FnMut(usize, usize)) -> bool {
     static PAGEMAP: OnceLock<Option<File>> = OnceLock::new();
-    let Some(pagemap) = PAGEMAP.get_or_init(|| File::open("/proc/self/pagemap").ok()) else { return false };
+    let Some(pagemap) = PAGEMAP.get_or_init(|| File::open("/proc/self/pagemap").ok()) else {
+        return false;
+    };
     let page = page_size();
     let first = start.addr() / page;
     let pages = len / page;
@@ -148,12 +200,17 @@ pub fn dirty_runs(start: *const u8, len: usize, mut dirty: impl FnMut(usize, usi
     while done < pages {
         let now = BATCH.min(pages - done);
         let bytes = &mut entries[..now * 8];
-        if pagemap.read_exact_at(bytes, ((first + done) * 8) as u64).is_err() {
+        if pagemap
+            .read_exact_at(bytes, ((first + done) * 8) as u64)
+            .is_err()
+        {
             // Only the first read can fail on a host without the file's contents.
             return done != 0;
         }
         for (n, entry) in bytes.chunks_exact(8).enumerate() {
-            let word = u64::from_ne_bytes([entry[0], entry[1], entry[2], entry[3], entry[4], entry[5], entry[6], entry[7]]);
+            let word = u64::from_ne_bytes([
+                entry[0], entry[1], entry[2], entry[3], entry[4], entry[5], entry[6], entry[7],
+            ]);
             let private = word & (PRESENT | SWAPPED) != 0 && word & FILE_OR_SHARED == 0;
             match (private, run) {
                 (true, None) => run = Some(done + n),
