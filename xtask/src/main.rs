@@ -1,5 +1,7 @@
 //! `cargo xtask`: builds the assets, checks the machine, runs the suites. See `cargo xtask --help`.
 
+#![allow(unreachable_pub, reason = "a program has no public items: `pub` says here what a module offers the others")]
+
 mod assets;
 mod bench;
 mod cache;

@@ -1,1 +1,17 @@
-//! Placeholder while the workspace is laid out.
+//! Runs a whole PostgreSQL cluster in this process: boot from the template or from an existing directory, settings, locking, shutdown.
+//!
+//! Knows how PostgreSQL is run, and nothing of its client protocol. Everything here blocks; nothing needs an async runtime.
+
+mod cluster;
+mod control;
+mod error;
+mod log;
+mod options;
+mod root;
+mod world;
+
+pub use cluster::{Cluster, ShutdownMode};
+pub use error::{ConnectError, ShutdownError, SignalError, StartError};
+pub use options::{ClusterOptions, Durability, Listener, Root, TcpAuth};
+pub use pglite_oxide_kernel::kernel::ProcessInfo;
+pub use pglite_oxide_kernel::net::HostStream as Stream;

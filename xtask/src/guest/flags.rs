@@ -93,7 +93,8 @@ impl GuestCtx<'_> {
     /// A command that compiles one file of a guest program against the libc in `libc`.
     pub(super) fn guest_cc(&self, libc: &Path) -> Command {
         let mut command = self.zig("cc");
-        command.args(WASM).args(PROGRAM).arg("-isystem").arg(libc.join("include")).arg("-isystem").arg(self.builtin_headers());
+        // -I and not -isystem: the compiler puts its own limits.h and stddef.h before those of other system directories.
+        command.args(WASM).args(PROGRAM).arg("-I").arg(libc.join("include")).arg("-isystem").arg(self.builtin_headers());
         command
     }
 }

@@ -33,7 +33,6 @@ use crate::progress::Bar;
 use crate::tools::HostTools;
 
 pub use compile::{Profile, compile};
-pub use fences::{Counts, count};
 pub use libc::libc;
 pub use link::link;
 pub use postgres::postgres;

@@ -50,10 +50,12 @@ pub fn postgres(ctx: &GuestCtx<'_>, source: &Path, libc: &Path, out: &Path) -> R
     ctx.bar.message("configure");
     configure(ctx, &tree, &wrapper, out)?;
     ctx.bar.message("backend");
-    make(ctx, &tree, "src/backend", &["postgres"])?;
-    ctx.bar.message("initdb");
+    // Everything includes these, and only the whole tree's makefile would know.
+    make(ctx, &tree, "src/backend", &["generated-headers"])?;
     make(ctx, &tree, "src/port", &["all"])?;
     make(ctx, &tree, "src/common", &["all"])?;
+    make(ctx, &tree, "src/backend", &["postgres"])?;
+    ctx.bar.message("initdb");
     make(ctx, &tree, "src/fe_utils", &["all"])?;
     make(ctx, &tree, "src/bin/initdb", &["initdb.o", "findtimezone.o", "localtime.o"])?;
     make(ctx, &tree, "src/backend/snowball", &["snowball_create.sql"])?;

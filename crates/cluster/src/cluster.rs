@@ -1,0 +1,277 @@
+//! A running cluster: a postmaster in a kernel of its own.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use pglite_oxide_kernel::kernel::{ProcessInfo, SpawnOptions};
+use pglite_oxide_kernel::net::HostStream;
+use pglite_oxide_kernel::{Errno, ExitStatus, Kernel, Pid};
+
+use crate::control;
+use crate::error::{ConnectError, ShutdownError, SignalError, StartError};
+use crate::log::{PREFIX, Tail};
+use crate::options::{ClusterOptions, Durability, Root, check_setting};
+use crate::root::RootDirectory;
+use crate::world::{self, DATA, ENVIRONMENT, HBA, Listening, SOCKETS, WorldOptions};
+
+/// How long a start may take, crash recovery included.
+const START_PATIENCE: Duration = Duration::from_secs(300);
+/// How often readiness is looked at. A start takes tens of milliseconds.
+const START_POLL: Duration = Duration::from_millis(1);
+/// How long dropping waits for an orderly shutdown of a persistent cluster; a killed one recovers at the next start.
+const DROP_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the threads of killed processes may take to end.
+const KILL_PATIENCE: Duration = Duration::from_secs(10);
+
+const SIGINT: u8 = 2;
+const SIGQUIT: u8 = 3;
+const SIGTERM: u8 = 15;
+
+/// Tells clusters made in the same microsecond apart.
+static COUNTER: AtomicU32 = AtomicU32::new(0);
+
+/// How the cluster shuts down (`pg_ctl stop -m`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShutdownMode {
+    /// Waits until all sessions have ended.
+    Smart,
+    /// Ends the sessions, then writes a checkpoint.
+    Fast,
+    /// Ends everything at once; the next start recovers.
+    Immediate,
+}
+
+/// A running cluster. `Send` and `Sync`; wrap it in an [`Arc`] to share it.
+///
+/// Dropping it shuts it down and blocks for that: a persistent one in the fast mode, for at most 10 seconds, before its processes are killed (as after a power failure,
+/// the next start recovers); a temporary one at once.
+pub struct Cluster {
+    kernel: Arc<Kernel>,
+    postmaster: Pid,
+    port: u16,
+    root: Root,
+    log: Tail,
+    /// Released last.
+    _directory: Option<RootDirectory>,
+}
+
+impl Cluster {
+    /// Starts a cluster and waits until it takes connections.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(options: ClusterOptions) -> Result<Self, StartError> {
+        for (name, value) in &options.settings {
+            check_setting(name, value)?;
+        }
+        let salt = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let (data, directory) = match &options.root {
+            Root::Temporary => (world::temporary_data(control::new_identifier(salt ^ std::process::id()))?, None),
+            Root::Directory(path) => {
+                let directory = RootDirectory::open(path, world::template()?, salt ^ std::process::id())?;
+                (world::host_data(directory.data())?, Some(directory))
+            }
+        };
+        let arguments = Arguments::of(&options);
+        let (kernel, listening) = world::boot(WorldOptions {
+            data,
+            listeners: options.listeners,
+            tcp_auth: options.tcp_auth,
+            test_hooks: options.test_hooks,
+            memory_limit: options.memory_limit,
+        })?;
+        let log = Tail::default();
+        let output = log.sink();
+        let process = kernel.spawn(SpawnOptions {
+            path: "/pgsql/bin/postgres".to_owned(),
+            argv: arguments.with(&listening),
+            envp: ENVIRONMENT.iter().map(|&word| word.to_owned()).collect(),
+            cwd: "/".to_owned(),
+            stdio: [world::null(&kernel)?, Arc::clone(&output), output],
+        })?;
+        // From here on, dropping it cleans up.
+        let cluster = Self { postmaster: process.pid, port: listening.port, root: options.root, log, kernel, _directory: directory };
+        drop(process);
+        cluster.wait_ready()?;
+        Ok(cluster)
+    }
+
+    fn wait_ready(&self) -> Result<(), StartError> {
+        let deadline = Instant::now() + START_PATIENCE;
+        loop {
+            // The last line of postmaster.pid says what the postmaster is doing (miscinit.c, LOCK_FILE_LINE_PM_STATUS).
+            if let Ok(text) = self.kernel.vfs().read(&format!("{DATA}/postmaster.pid"))
+                && String::from_utf8_lossy(&text).lines().nth(7).is_some_and(|line| line.trim() == "ready")
+            {
+                return Ok(());
+            }
+            match self.kernel.wait_exit(self.postmaster, Some(Instant::now() + START_POLL)) {
+                Ok(status) => return Err(StartError::Postmaster { status, log: self.log.text() }),
+                Err(Errno::ETIMEDOUT) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if Instant::now() >= deadline {
+                return Err(StartError::TimedOut { patience: START_PATIENCE, log: self.log.text() });
+            }
+        }
+    }
+
+    /// A connection to the postmaster, through memory. Does not block.
+    ///
+    /// # Errors
+    /// [`ConnectError::NotListening`] when the cluster has stopped or is stopping.
+    pub fn connect(&self) -> Result<HostStream, ConnectError> {
+        let path = format!("{SOCKETS}/.s.PGSQL.{}", self.port);
+        self.kernel.net().connect_unix(&path).map_err(|error| match error {
+            Errno::ECONNREFUSED => ConnectError::NotListening,
+            Errno::EAGAIN => ConnectError::Busy,
+            error => ConnectError::Kernel(error),
+        })
+    }
+
+    /// True while the postmaster runs.
+    pub fn is_running(&self) -> bool {
+        self.kernel.process(self.postmaster).is_some()
+    }
+
+    /// The guest's processes: the postmaster and its children.
+    pub fn processes(&self) -> Vec<ProcessInfo> {
+        self.kernel.processes()
+    }
+
+    /// Sends a signal to a process of the guest.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn signal(&self, pid: i32, signo: u8) -> Result<(), SignalError> {
+        self.kernel.kill(Pid(pid), signo).map_err(|source| SignalError { pid, source })
+    }
+
+    /// Where its data is.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// The port that PostgreSQL knows: the TCP listeners', or 5432 without any.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The last lines of PostgreSQL's log.
+    pub fn log(&self) -> String {
+        self.log.text()
+    }
+
+    /// Shuts down and waits, at most `patience`. Sessions still open end as the mode says. Shutting down twice is no error.
+    ///
+    /// # Errors
+    /// [`ShutdownError::TimedOut`] if it still runs then; a faster mode may be tried.
+    pub fn shutdown(&self, mode: ShutdownMode, patience: Duration) -> Result<(), ShutdownError> {
+        let signo = match mode {
+            ShutdownMode::Smart => SIGTERM,
+            ShutdownMode::Fast => SIGINT,
+            ShutdownMode::Immediate => SIGQUIT,
+        };
+        match self.kernel.kill(self.postmaster, signo) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(error) => return Err(error.into()),
+        }
+        match self.kernel.wait_exit(self.postmaster, Instant::now().checked_add(patience)) {
+            // Without a child left, its end is told once.
+            Ok(ExitStatus::Exited(0)) | Err(Errno::ECHILD) => Ok(()),
+            Ok(status) if mode == ShutdownMode::Immediate || status == ExitStatus::Exited(0) => Ok(()),
+            Ok(status) => Err(ShutdownError::Failed { status, log: self.log.text() }),
+            Err(Errno::ETIMEDOUT) => Err(ShutdownError::TimedOut { patience }),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if self.root != Root::Temporary
+            && self.is_running()
+            && let Err(error) = self.shutdown(ShutdownMode::Fast, DROP_PATIENCE)
+        {
+            tracing::warn!(%error, "a cluster is killed; it recovers at its next start");
+        }
+        if !self.kernel.kill_all(Instant::now() + KILL_PATIENCE) {
+            tracing::error!("guest processes did not end; their threads and memory stay");
+        }
+        self.kernel.net().revoke();
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("root", &self.root).field("port", &self.port).field("running", &self.is_running()).finish_non_exhaustive()
+    }
+}
+
+/// The postmaster's command line.
+struct Arguments {
+    settings: Vec<(String, String)>,
+    rest: Vec<String>,
+}
+
+impl Arguments {
+    fn of(options: &ClusterOptions) -> Self {
+        let mut settings: Vec<(String, String)> = Vec::new();
+        let mut set = |name: &str, value: &str| settings.push((name.to_owned(), value.to_owned()));
+        set("hba_file", HBA);
+        set("log_destination", "stderr");
+        set("logging_collector", "off");
+        set("log_line_prefix", PREFIX);
+        set("dynamic_shared_memory_type", "posix");
+        set("shared_memory_type", "mmap");
+        if options.root == Root::Temporary {
+            // Nothing outlives this process, so nothing need be written twice or waited for.
+            set("fsync", "off");
+            set("synchronous_commit", "off");
+            set("full_page_writes", "off");
+        }
+        if options.durability == Durability::Relaxed {
+            set("synchronous_commit", "off");
+        }
+        settings.extend(options.settings.iter().cloned());
+        let mut rest: Vec<String> = options.debug_level.map(|level| vec!["-d".to_owned(), level.to_string()]).unwrap_or_default();
+        rest.extend(options.startup_args.iter().cloned());
+        Self { settings, rest }
+    }
+
+    fn with(self, listening: &Listening) -> Vec<String> {
+        let mut words = vec!["postgres".to_owned(), "-D".to_owned(), DATA.to_owned()];
+        let ours = [
+            ("listen_addresses", listening.addresses.join(",")),
+            ("port", listening.port.to_string()),
+            ("unix_socket_directories", listening.socket_directories.join(",")),
+        ];
+        let all = self.settings.into_iter().chain(ours.map(|(name, value)| (name.to_owned(), value)));
+        for (name, value) in all {
+            words.extend(["-c".to_owned(), format!("{name}={value}")]);
+        }
+        words.extend(self.rest);
+        words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_the_user_come_after_ours_and_listeners_last() {
+        let mut options = ClusterOptions::new(Root::Temporary);
+        options.settings.push(("fsync".to_owned(), "on".to_owned()));
+        options.debug_level = Some(2);
+        let words = Arguments::of(&options).with(&Listening { addresses: vec!["127.0.0.1".into()], port: 99, socket_directories: vec!["/a".into(), "/b".into()] });
+        let at = |word: &str| words.iter().position(|found| found == word).unwrap_or_else(|| panic!("{word} is not in {words:?}"));
+        assert!(at("fsync=off") < at("fsync=on"));
+        assert!(at("fsync=on") < at("port=99"));
+        assert!(at("unix_socket_directories=/a,/b") < at("-d"));
+        let durable = Arguments::of(&ClusterOptions::new(Root::Directory("/x".into())));
+        assert!(!durable.settings.iter().any(|(name, _)| name == "fsync" || name == "synchronous_commit"));
+    }
+}

@@ -1,0 +1,137 @@
+//! What can go wrong.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pglite_oxide_assets::ImageError;
+use pglite_oxide_kernel::{Errno, ExitStatus};
+use pglite_oxide_machine::module::ModuleError;
+
+/// Why a cluster did not start. Nothing is left running, and a directory is as it was before, or a whole cluster.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// This build contains no PostgreSQL.
+    #[error("this program was built without PostgreSQL (PGLITE_OXIDE_NO_ASSETS was set): build it again without that variable")]
+    NoAssets,
+    /// The PostgreSQL in this build cannot be used.
+    #[error("the compiled PostgreSQL cannot be used: build the assets again (cargo xtask assets)")]
+    Module(#[from] ModuleError),
+    /// A file image in this build cannot be used.
+    #[error("a file image cannot be used: build the assets again (cargo xtask assets)")]
+    Image(#[from] ImageError),
+    /// Another cluster has the directory open, in this process or another one.
+    #[error("{} is in use by {}: close that database first", root.display(), holder.map_or_else(|| "another process".to_owned(), |pid| format!("the process {pid}")))]
+    InUse {
+        /// The directory.
+        root: PathBuf,
+        /// The holder's process number, if it could be read.
+        holder: Option<u32>,
+    },
+    /// A file of the directory could not be made, read or locked.
+    #[error("{action} {}", path.display())]
+    Root {
+        /// What was attempted.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The directory holds something else than a cluster of this version.
+    #[error("{} is not a cluster that PostgreSQL 18 can open: {reason}", path.display())]
+    NotACluster {
+        /// The data directory.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A setting that cannot be given.
+    #[error("the setting {name:?} cannot be used: {reason}")]
+    Setting {
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// A listener could not be prepared.
+    #[error("the listener cannot be used")]
+    Listener(#[source] io::Error),
+    /// The postmaster ended while starting.
+    #[error("the postmaster ended while starting ({}); it said:\n{log}", describe(*status))]
+    Postmaster {
+        /// How it ended.
+        status: ExitStatus,
+        /// The last lines of its log.
+        log: String,
+    },
+    /// The postmaster was not ready in time.
+    #[error("the postmaster was not ready after {} s; it said:\n{log}", patience.as_secs())]
+    TimedOut {
+        /// How long was waited.
+        patience: Duration,
+        /// The last lines of its log.
+        log: String,
+    },
+    /// The kernel refused something.
+    #[error("the guest's world could not be set up")]
+    Kernel(#[from] Errno),
+}
+
+fn describe(status: ExitStatus) -> String {
+    match status {
+        ExitStatus::Exited(code) => format!("exit status {code}"),
+        ExitStatus::Signaled(signo) => format!("signal {signo}"),
+    }
+}
+
+/// Why no connection was made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// Nobody listens: the cluster has stopped, or is stopping.
+    #[error("the cluster takes no connections: it has stopped or is stopping")]
+    NotListening,
+    /// More connections wait for the postmaster than it takes.
+    #[error("too many connections wait for the postmaster")]
+    Busy,
+    /// The kernel refused.
+    #[error("no connection could be made")]
+    Kernel(#[from] Errno),
+}
+
+/// Why the cluster did not shut down as asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShutdownError {
+    /// It was still running; it runs on.
+    #[error("the cluster had not shut down after {} s", patience.as_secs_f32())]
+    TimedOut {
+        /// How long was waited.
+        patience: Duration,
+    },
+    /// The postmaster ended otherwise than in order.
+    #[error("the postmaster did not end in order: {}; it said:\n{log}", describe(*status))]
+    Failed {
+        /// How it ended.
+        status: ExitStatus,
+        /// The last lines of its log.
+        log: String,
+    },
+    /// The kernel refused.
+    #[error("the postmaster could not be waited for")]
+    Kernel(#[from] Errno),
+}
+
+/// A process could not be signalled.
+#[derive(Debug, thiserror::Error)]
+#[error("no process {pid} could be signalled")]
+pub struct SignalError {
+    /// The process's number in the guest.
+    pub pid: i32,
+    /// What the kernel said.
+    #[source]
+    pub source: Errno,
+}

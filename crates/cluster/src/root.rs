@@ -1,0 +1,198 @@
+//! A cluster's directory on the host: one holder at a time, made whole or not at all.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use pglite_oxide_assets::{Kind, Tree};
+
+use crate::control;
+use crate::error::StartError;
+
+/// Held for as long as the cluster runs; says who holds it.
+const LOCK: &str = "pglite-oxide.lock";
+/// The data directory.
+const DATA: &str = "data";
+/// The data directory while it is being made.
+const UNFINISHED: &str = "data.unfinished";
+/// Contents of `PG_VERSION`.
+const VERSION: &str = "18";
+
+/// An open directory. Dropping it lets others in.
+pub(crate) struct RootDirectory {
+    _lock: File,
+    data: PathBuf,
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StartError {
+    let path = path.to_owned();
+    move |source| StartError::Root { action, path, source }
+}
+
+impl RootDirectory {
+    /// Opens `root` for this process alone, and makes a cluster from `template` in it if there is none.
+    pub(crate) fn open(root: &Path, template: Tree<'_>, salt: u32) -> Result<Self, StartError> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed("making the directory", root))?;
+        let lock = lock(root)?;
+        let data = root.join(DATA);
+        if is_empty(&data)? {
+            fill(root, template, control::new_identifier(salt))?;
+        } else {
+            check(&data)?;
+        }
+        // Written by a postmaster of a host process that was killed: we hold the lock, so it is gone, and its number means nothing to the next one.
+        for stale in ["postmaster.pid"] {
+            let path = data.join(stale);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("removing", &path)(error)),
+                _ => {}
+            }
+        }
+        Ok(Self { _lock: lock, data })
+    }
+
+    /// The data directory.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+}
+
+/// Locks the directory with `flock(2)`: the lock ends with the process, however it ends, and also holds between two openings in one process.
+fn lock(root: &Path) -> Result<File, StartError> {
+    let path = root.join(LOCK);
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(failed("opening", &path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let holder = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+            return Err(StartError::InUse { root: root.to_owned(), holder });
+        }
+        Err(TryLockError::Error(error)) => return Err(failed("locking", &path)(error)),
+    }
+    let write = |file: &mut File| {
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())
+    };
+    write(&mut file).map_err(failed("writing", &path))?;
+    Ok(file)
+}
+
+fn is_empty(data: &Path) -> Result<bool, StartError> {
+    match fs::read_dir(data) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(failed("listing", data)(error)),
+    }
+}
+
+fn check(data: &Path) -> Result<(), StartError> {
+    let refused = |reason: String| StartError::NotACluster { path: data.to_owned(), reason };
+    let version = match fs::read_to_string(data.join("PG_VERSION")) {
+        Ok(text) => text.trim().to_owned(),
+        Err(error) => return Err(refused(format!("PG_VERSION cannot be read ({error}); to start afresh, use an empty directory"))),
+    };
+    if version != VERSION {
+        return Err(refused(format!("it was made by PostgreSQL {version}: dump it with that version and restore it here")));
+    }
+    if !data.join("global/pg_control").is_file() {
+        return Err(refused("global/pg_control is missing".to_owned()));
+    }
+    Ok(())
+}
+
+/// Makes the data directory under another name, makes it durable, and then gives it its name: nobody ever opens a part of one.
+fn fill(root: &Path, template: Tree<'_>, identifier: u64) -> Result<(), StartError> {
+    let unfinished = root.join(UNFINISHED);
+    match fs::remove_dir_all(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("removing", &unfinished)(error)),
+        _ => {}
+    }
+    for entry in template.entries() {
+        let path = if entry.path.is_empty() { unfinished.clone() } else { unfinished.join(entry.path) };
+        match entry.kind {
+            Kind::Directory => fs::DirBuilder::new().mode(0o700).create(&path).map_err(failed("making the directory", &path))?,
+            Kind::File => {
+                let contents = personal(entry.path, entry.contents, identifier);
+                write_file(&path, contents.as_deref().unwrap_or(entry.contents), entry.len).map_err(failed("writing", &path))?;
+            }
+            Kind::Symlink => {
+                let target = String::from_utf8_lossy(entry.contents).into_owned();
+                std::os::unix::fs::symlink(target, &path).map_err(failed("linking", &path))?;
+            }
+        }
+    }
+    for entry in template.entries().filter(|entry| entry.kind == Kind::Directory) {
+        let path = unfinished.join(entry.path);
+        sync_directory(&path).map_err(failed("syncing", &path))?;
+    }
+    let data = root.join(DATA);
+    fs::rename(&unfinished, &data).map_err(failed("renaming to", &data))?;
+    sync_directory(root).map_err(failed("syncing", root))
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+fn write_file(path: &Path, contents: &[u8], len: u64) -> io::Result<()> {
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(contents)?;
+    file.set_len(len)?;
+    file.sync_all()
+}
+
+/// The contents of a file that must differ between clusters; `None` for those that do not.
+pub(crate) fn personal(path: &str, contents: &[u8], identifier: u64) -> Option<Vec<u8>> {
+    let change: fn(&mut [u8], u64) -> bool = if path == "global/pg_control" {
+        control::set_in_control
+    } else if path.strip_prefix("pg_wal/").is_some_and(|name| name.len() == 24) {
+        control::set_in_wal
+    } else {
+        return None;
+    };
+    let mut changed = contents.to_vec();
+    change(&mut changed, identifier).then_some(changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_has_one_holder_who_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = lock(dir.path()).unwrap();
+        match lock(dir.path()) {
+            Err(StartError::InUse { holder, .. }) => assert_eq!(holder, Some(std::process::id())),
+            other => panic!("{other:?}"),
+        }
+        drop(held);
+        lock(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_cluster_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(is_empty(&dir.path().join("nothing")).unwrap());
+        fs::write(dir.path().join("letter.txt"), "dear").unwrap();
+        assert!(check(dir.path()).unwrap_err().to_string().contains("PG_VERSION"));
+        fs::write(dir.path().join("PG_VERSION"), "17\n").unwrap();
+        assert!(check(dir.path()).unwrap_err().to_string().contains("PostgreSQL 17"));
+        fs::write(dir.path().join("PG_VERSION"), "18\n").unwrap();
+        assert!(check(dir.path()).unwrap_err().to_string().contains("pg_control"));
+        fs::create_dir(dir.path().join("global")).unwrap();
+        fs::write(dir.path().join("global/pg_control"), "").unwrap();
+        check(dir.path()).unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join("letter.txt")).unwrap(), "dear");
+    }
+}

@@ -1,0 +1,225 @@
+//! What the guest sees: PostgreSQL's files, its data, devices, and a few files of an operating system.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use pglite_oxide_assets::{Kind, Tree};
+use pglite_oxide_kernel::file::File;
+use pglite_oxide_kernel::fs::dev::DevFs;
+use pglite_oxide_kernel::fs::host::HostFs;
+use pglite_oxide_kernel::fs::image::ImageFs;
+use pglite_oxide_kernel::fs::mem::MemFs;
+use pglite_oxide_kernel::fs::shm::ShmFs;
+use pglite_oxide_kernel::fs::vfs::Vfs;
+use pglite_oxide_kernel::fs::{FileSystem, FsError, OpenHow};
+use pglite_oxide_kernel::net::Net;
+use pglite_oxide_kernel::{Errno, Kernel, KernelOptions};
+use pglite_oxide_machine::NativeMachine;
+
+use crate::error::StartError;
+use crate::options::{Listener, TcpAuth};
+use crate::root::personal;
+
+/// The data directory in the guest.
+pub(crate) const DATA: &str = "/data";
+/// Where the guest's own socket is, with `.s.PGSQL.` and the port.
+pub(crate) const SOCKETS: &str = "/run/postgresql";
+/// Where granted Unix sockets appear to the guest.
+const HOST_SOCKETS: &str = "/run/host";
+/// Who gets in.
+pub(crate) const HBA: &str = "/run/pg_hba.conf";
+
+/// The environment of the postmaster.
+pub(crate) const ENVIRONMENT: [&str; 5] = ["PATH=/pgsql/bin", "HOME=/data", "TZ=UTC", "LC_ALL=C.UTF-8", "PG_COLOR=never"];
+
+/// The programs of this build; images of them are made once in a process.
+fn machine() -> Result<Arc<NativeMachine>, StartError> {
+    static MACHINE: OnceLock<Arc<NativeMachine>> = OnceLock::new();
+    if let Some(machine) = MACHINE.get() {
+        return Ok(Arc::clone(machine));
+    }
+    let postgres = pglite_oxide_aot::postgres().ok_or(StartError::NoAssets)?;
+    let machine = Arc::new(NativeMachine::new(&[postgres])?);
+    Ok(Arc::clone(MACHINE.get_or_init(|| machine)))
+}
+
+/// The template, or why there is none.
+pub(crate) fn template() -> Result<Tree<'static>, StartError> {
+    if pglite_oxide_aot::postgres().is_none() {
+        return Err(StartError::NoAssets);
+    }
+    Ok(pglite_oxide_assets::template()?)
+}
+
+fn errno(error: FsError) -> Errno {
+    match error {
+        FsError::Errno(errno) => errno,
+        FsError::Symlink { .. } => Errno::ELOOP,
+    }
+}
+
+/// A tree of an image, in memory; files change by copy.
+fn in_memory(tree: Tree<'static>, change: impl Fn(&str, &[u8]) -> Option<Vec<u8>>) -> Result<MemFs, Errno> {
+    let files = MemFs::new();
+    for entry in tree.entries().filter(|entry| !entry.path.is_empty()) {
+        match entry.kind {
+            Kind::Directory => files.add_dir(entry.path, entry.mode)?,
+            Kind::File => {
+                match change(entry.path, entry.contents) {
+                    Some(changed) => files.add_file(entry.path, entry.mode, changed)?,
+                    None => files.add_static(entry.path, entry.mode, entry.contents)?,
+                }
+                if entry.len > entry.contents.len() as u64 {
+                    let how = OpenHow { write: true, ..OpenHow::default() };
+                    files.open(entry.path, &how).map_err(errno)?.set_len(entry.len)?;
+                }
+            }
+            Kind::Symlink => files.symlink(&String::from_utf8_lossy(entry.contents), entry.path).map_err(errno)?,
+        }
+    }
+    Ok(files)
+}
+
+/// PostgreSQL's installed files, the same for all clusters of this process.
+fn installed() -> Result<Arc<ImageFs>, StartError> {
+    static INSTALLED: OnceLock<Arc<ImageFs>> = OnceLock::new();
+    if let Some(files) = INSTALLED.get() {
+        return Ok(Arc::clone(files));
+    }
+    let files = Arc::new(ImageFs::from(in_memory(pglite_oxide_assets::share()?, |_, _| None)?));
+    Ok(Arc::clone(INSTALLED.get_or_init(|| files)))
+}
+
+/// The data of a new temporary cluster.
+pub(crate) fn temporary_data(identifier: u64) -> Result<Arc<dyn FileSystem>, StartError> {
+    Ok(Arc::new(in_memory(template()?, |path, contents| personal(path, contents, identifier))?))
+}
+
+/// The data of a cluster in a directory of the host.
+pub(crate) fn host_data(data: &Path) -> Result<Arc<dyn FileSystem>, StartError> {
+    let files = HostFs::open(data).map_err(|source| StartError::Root { action: "opening", path: data.to_owned(), source })?;
+    Ok(Arc::new(files))
+}
+
+/// Addresses that the postmaster listens on, as its settings say them.
+#[derive(Default)]
+pub(crate) struct Listening {
+    pub(crate) addresses: Vec<String>,
+    pub(crate) port: u16,
+    pub(crate) socket_directories: Vec<String>,
+}
+
+/// The default port, where nothing else decides; it only names the guest's socket then.
+const DEFAULT_PORT: u16 = 5432;
+
+/// Hands the listeners over. PostgreSQL has one port for all its addresses, so those of several TCP listeners must agree.
+fn grant(net: &Net, listeners: Vec<Listener>) -> Result<Listening, StartError> {
+    let mut listening = Listening { port: DEFAULT_PORT, socket_directories: vec![SOCKETS.to_owned()], ..Listening::default() };
+    let mut tcp: Vec<(SocketAddr, std::net::TcpListener)> = Vec::new();
+    let mut unix = Vec::new();
+    for listener in listeners {
+        match listener {
+            Listener::Tcp(listener) => tcp.push((listener.local_addr().map_err(StartError::Listener)?, listener)),
+            Listener::Unix(listener) => unix.push(listener),
+        }
+    }
+    if let Some((first, _)) = tcp.first() {
+        listening.port = first.port();
+        if let Some((other, _)) = tcp.iter().find(|(address, _)| address.port() != first.port()) {
+            let reason = format!("{first} and {other} have different ports, and PostgreSQL listens on one");
+            return Err(StartError::Listener(std::io::Error::new(std::io::ErrorKind::InvalidInput, reason)));
+        }
+    }
+    for (address, listener) in tcp {
+        listening.addresses.push(address.ip().to_string());
+        net.grant_tcp(address, listener);
+    }
+    for (n, listener) in unix.into_iter().enumerate() {
+        let directory = format!("{HOST_SOCKETS}/{n}");
+        net.grant_unix(&format!("{directory}/.s.PGSQL.{}", listening.port), listener);
+        listening.socket_directories.push(directory);
+    }
+    Ok(listening)
+}
+
+/// The text of `pg_hba.conf`.
+fn hba(auth: TcpAuth) -> String {
+    let tcp = match auth {
+        TcpAuth::Scram => "scram-sha-256",
+        TcpAuth::Trust => "trust",
+    };
+    let mut text = String::from("# Written by pglite-oxide at every start.\nlocal all,replication all trust\n");
+    for network in ["0.0.0.0/0", "::/0"] {
+        text.push_str(&format!("host all,replication all {network} {tcp}\n"));
+    }
+    text
+}
+
+/// How the kernel is made.
+pub(crate) struct WorldOptions {
+    pub(crate) data: Arc<dyn FileSystem>,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) tcp_auth: TcpAuth,
+    pub(crate) test_hooks: bool,
+    pub(crate) memory_limit: Option<u64>,
+}
+
+/// A kernel with everything in place, and no process yet.
+pub(crate) fn boot(options: WorldOptions) -> Result<(Arc<Kernel>, Listening), StartError> {
+    let machine = machine()?;
+    let net = Net::new();
+    let listening = grant(&net, options.listeners)?;
+    let mut vfs = Vfs::new();
+    vfs.mount("/pgsql", installed()?);
+    vfs.mount("/dev", Arc::new(DevFs::new()));
+    vfs.mount("/dev/shm", Arc::new(ShmFs::new(machine.clone())));
+    vfs.mount(DATA, options.data);
+    for (directory, mode) in [("/tmp", 0o1777), ("/etc", 0o755), ("/run", 0o755), (SOCKETS, 0o755), (HOST_SOCKETS, 0o755)] {
+        vfs.mkdir("/", directory, mode)?;
+    }
+    for directory in listening.socket_directories.iter().filter(|directory| *directory != SOCKETS) {
+        vfs.mkdir("/", directory, 0o755)?;
+    }
+    vfs.write("/etc/passwd", 0o644, b"postgres:x:1000:1000:PostgreSQL:/data:/bin/sh\n")?;
+    vfs.write("/etc/group", 0o644, b"postgres:x:1000:\n")?;
+    vfs.write("/etc/hosts", 0o644, b"127.0.0.1 localhost\n::1 localhost\n")?;
+    vfs.write(HBA, 0o600, hba(options.tcp_auth).as_bytes())?;
+    let kernel = Kernel::new(KernelOptions {
+        machine,
+        vfs,
+        net,
+        test_hooks: options.test_hooks,
+        trace: std::env::var_os("PGLITE_STRACE").is_some_and(|value| value != "0"),
+        memory_limit: options.memory_limit,
+    });
+    Ok((kernel, listening))
+}
+
+/// What standard input is.
+pub(crate) fn null(kernel: &Kernel) -> Result<Arc<dyn File>, Errno> {
+    let how = OpenHow { read: true, ..OpenHow::default() };
+    kernel.vfs().open("/", "/dev/null", &how).map(|(file, _)| file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tcp_wants_a_password_unless_told_otherwise() {
+        assert!(hba(TcpAuth::Scram).contains("host all,replication all 0.0.0.0/0 scram-sha-256\n"));
+        assert!(hba(TcpAuth::Trust).contains("::/0 trust\n"));
+        assert!(hba(TcpAuth::Scram).contains("local all,replication all trust"));
+    }
+
+    #[test]
+    fn listeners_share_one_port() {
+        let bind = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (one, two) = (bind(), bind());
+        let port = one.local_addr().unwrap().port();
+        let listening = grant(&Net::new(), vec![Listener::Tcp(one)]).unwrap();
+        assert_eq!((listening.port, listening.addresses), (port, vec!["127.0.0.1".to_owned()]));
+        assert!(grant(&Net::new(), vec![Listener::Tcp(two), Listener::Tcp(bind())]).is_err());
+    }
+}
