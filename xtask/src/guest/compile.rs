@@ -62,10 +62,12 @@ pub fn compile(ctx: &GuestCtx<'_>, module: &str, translated: &Path, target: &str
     ctx.bar.message(if *profile == Profile::Generate { "compiling, instrumented" } else { "compiling" });
     let objects_dir = out.join("objects");
     fs::create_dir_all(&objects_dir)?;
+    // wasm2c's own names double an underscore.
+    let c_name = format!("2c_{}", module.replace('_', "__"));
     let glue = objects_dir.join("module.c");
     let heap_base = fs::read_to_string(translated.join("heap_base")).context("reading heap_base")?;
     let template = fs::read_to_string(ctx.guest.join("runtime/module.c.in"))?;
-    fs::write(&glue, template.replace("@NAME@", module).replace("@HEAP_BASE@", &format!("{}u", heap_base.trim())).replace("@FINGERPRINT@", fingerprint))?;
+    fs::write(&glue, template.replace("2c_@NAME@", &c_name).replace("@NAME@", module).replace("@HEAP_BASE@", &format!("{}u", heap_base.trim())).replace("@FINGERPRINT@", fingerprint))?;
     let mut sources = sorted(translated, "c")?;
     sources.push(glue);
     if module == super::MODULES[0] {
