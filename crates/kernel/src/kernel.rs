@@ -15,7 +15,7 @@ use crate::net::Net;
 use crate::process::mm::{Backing, Mm};
 use crate::process::signal::{SI_USER, SIGKILL, SigInfo, SignalState};
 use crate::process::timer::TimerQueue;
-use crate::process::{ExitStatus, FsContext, NewProcess, Pid, Process};
+use crate::process::{ExitStatus, FsContext, NewProcess, Pid, Process, Zombie};
 use crate::syscalls::futex::FutexTable;
 use crate::syscalls::shm::ShmTable;
 use crate::wait::{HostThread, WaitQueue, WakeSource, lock, wait_until};
@@ -271,6 +271,18 @@ impl Kernel {
         });
         self.launch(&child, Entry::ForkChild { function, arg })?;
         Ok(child.pid)
+    }
+
+    /// A child of `parent` that has ended already.
+    pub(crate) fn ended_child(&self, parent: &Process, code: u8) -> Pid {
+        let pid = self.new_pid();
+        let group = parent.family().group;
+        parent.child_ended(Zombie {
+            pid,
+            group,
+            status: ExitStatus::Exited(code),
+        });
+        pid
     }
 
     fn launch(&self, process: &Arc<Process>, entry: Entry) -> Result<(), Errno> {

@@ -270,7 +270,7 @@ impl Process {
         kernel.ended().wake_all();
     }
 
-    fn child_ended(&self, zombie: Zombie) {
+    pub(crate) fn child_ended(&self, zombie: Zombie) {
         let action = self.signals.action(SIGCHLD);
         if action.handler != signal::SIG_IGN && action.flags & signal::SA_NOCLDWAIT == 0 {
             self.family().zombies.push_back(zombie);

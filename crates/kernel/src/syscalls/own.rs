@@ -80,6 +80,9 @@ fn read_path(process: &Process, at: GuestAddr) -> Result<String, Errno> {
         .map_err(|_| Errno::EINVAL)
 }
 
+/// What a shell ends with when there is no such command (POSIX, "Exit Status for Commands").
+const NOT_FOUND: u8 = 127;
+
 /// `spawn(request)`.
 pub(super) fn spawn(process: &Process, args: &Args) -> SysResult {
     let space = process.space();
@@ -122,14 +125,23 @@ pub(super) fn spawn(process: &Process, args: &Args) -> SysResult {
             _ => return Err(Errno::EINVAL),
         }
     }
+    let kernel = process.kernel()?;
     if child.path == "/bin/sh" {
-        child.read_shell_line(process)?;
+        let found = child
+            .read_shell_line(process)
+            .and_then(|()| kernel.vfs().stat(&child.fs.cwd, &child.path, true));
+        if found.is_err() {
+            // A shell starts all the same, says so and ends.
+            if let Ok(stderr) = child.files.get(2) {
+                let _ = stderr.file.write(format!("sh: {}: not found\n", child.path).as_bytes());
+            }
+            drop(child);
+            return Ok(kernel.ended_child(process, NOT_FOUND).0.cast_unsigned());
+        }
+    } else {
+        kernel.vfs().stat(&child.fs.cwd, &child.path, true)?;
     }
-    process
-        .kernel()?
-        .vfs()
-        .stat(&child.fs.cwd, &child.path, true)?;
-    let started = process.kernel()?.start_program(
+    let started = kernel.start_program(
         &child.path,
         (&child.argv, &envp),
         child.files.for_exec(),
