@@ -93,7 +93,10 @@ fn installed() -> Result<Arc<ImageFs>, StartError> {
 
 /// The data of a new temporary cluster.
 pub(crate) fn temporary_data(identifier: u64) -> Result<Arc<dyn FileSystem>, StartError> {
-    Ok(Arc::new(in_memory(template()?, |path, contents| personal(path, contents, identifier))?))
+    let files = in_memory(template()?, |path, contents| personal(path, contents, identifier))?;
+    // PostgreSQL insists on it.
+    files.set_mode("", 0o700).map_err(errno)?;
+    Ok(Arc::new(files))
 }
 
 /// The data of a cluster in a directory of the host.

@@ -1,1 +1,49 @@
-//! Placeholder while the workspace is laid out.
+//! A whole PostgreSQL 18 inside your process: for Rust tests and local applications.
+//!
+//! Two ways in:
+//! - [`Pglite`] is a session on a database in this process. More sessions on the same cluster come from [`Pglite::connect`] and [`Connector`].
+//! - [`PgliteServer`] serves a cluster over TCP and Unix sockets, for SQLx, tokio-postgres, Diesel, psql and every other client.
+//!
+//! PostgreSQL's own C code runs here, with a true postmaster and one backend a session, in a sandbox: SQL sees a file system and a network of its own.
+//! Everything blocks; in async code call it through `spawn_blocking`, or use a server and an async client.
+//!
+//! ```no_run
+//! # fn main() -> pglite_oxide::Result<()> {
+//! let mut db = pglite_oxide::Pglite::open("./my-data")?;
+//! db.exec("CREATE TABLE IF NOT EXISTS note (id serial PRIMARY KEY, body text)", None)?;
+//! db.query("INSERT INTO note (body) VALUES ($1)", &["hello".into()], None)?;
+//! let notes = db.query("SELECT id, body FROM note ORDER BY id", &[], None)?;
+//! println!("{:?}", notes.rows);
+//! # Ok(()) }
+//! ```
+
+mod builder;
+mod config;
+mod connection;
+mod connector;
+mod error;
+mod notify;
+mod options;
+pub mod protocol;
+mod results;
+mod server;
+mod session;
+mod template;
+mod transaction;
+pub mod types;
+
+pub use builder::PgliteBuilder;
+pub use config::PostgresConfig;
+pub use connector::{CancelHandle, CancelToken, Connector};
+pub use error::{BoxError, Error, PgliteError, Result};
+pub use notify::{GlobalListenerHandle, ListenerHandle};
+pub use options::{
+    DataTransferContainer, DebugLevel, DescribeQueryParam, DescribeQueryResult, DescribeResultField, ExecProtocolOptions, ExecProtocolResult, FieldInfo,
+    NoticeCallback, ParserMap, QueryOptions, Results, RowMode, Serializer, SerializerMap, TypeParser,
+};
+pub use pglite_oxide_cluster::{ConnectError, ShutdownError, StartError};
+pub use protocol::{DatabaseError, NoticeMessage};
+pub use server::{PgliteServer, PgliteServerBuilder};
+pub use session::Pglite;
+pub use template::{QueryTemplate, TemplatedQuery, format_query, quote_identifier};
+pub use transaction::Transaction;

@@ -254,6 +254,9 @@ impl Process {
             self.finished.store(true, Ordering::SeqCst);
             return;
         };
+        if kernel.trace {
+            crate::syscalls::trace::print_end(self, status);
+        }
         let (parent, group) = {
             let family = self.family();
             (family.parent, family.group)

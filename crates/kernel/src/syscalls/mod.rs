@@ -24,7 +24,7 @@ mod signal;
 mod socket;
 mod table;
 mod time;
-mod trace;
+pub(crate) mod trace;
 
 pub use table::TABLE;
 

@@ -51,3 +51,8 @@ pub(super) fn print(process: &Process, number: u32, args: &Args, result: SysResu
         ),
     }
 }
+
+/// Prints how a process has ended.
+pub(crate) fn print_end(process: &Process, status: crate::process::ExitStatus) {
+    eprintln!("[{} {}] +++ {status:?} +++", process.pid.0, process.name);
+}

@@ -1,0 +1,346 @@
+//! Serving a cluster to any PostgreSQL client, over TCP and Unix sockets.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pglite_oxide_cluster::{Cluster, Listener, Root, ShutdownMode, TcpAuth};
+
+use crate::config::{StartConfig, start_methods};
+use crate::connector::Connector;
+use crate::error::{Error, Result};
+use crate::template::quote_identifier;
+
+/// How long [`PgliteServer::shutdown`] waits.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A cluster that takes connections on sockets of the host.
+///
+/// Over TCP, clients need the random password that is in [`Self::database_url`], unless the builder turned that off: no other user of the machine gets in.
+/// Dropping it ends all sessions and shuts the cluster down, unless [`Connector`]s or direct sessions still use it; sockets that it made are removed.
+pub struct PgliteServer {
+    cluster: Arc<Cluster>,
+    username: String,
+    database: String,
+    password: Option<String>,
+    tcp: Option<SocketAddr>,
+    unix: Option<UnixSocket>,
+    root: PathBuf,
+}
+
+/// A socket file, and the directory made for it alone. Removed when dropped.
+struct UnixSocket {
+    path: PathBuf,
+    directory: Option<PathBuf>,
+}
+
+impl Drop for UnixSocket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+        if let Some(directory) = &self.directory {
+            let _ = std::fs::remove_dir(directory);
+        }
+    }
+}
+
+impl PgliteServer {
+    /// Starts to describe a server.
+    pub fn builder() -> PgliteServerBuilder {
+        PgliteServerBuilder::new()
+    }
+
+    /// A temporary database on a free port of 127.0.0.1.
+    ///
+    /// # Errors
+    /// See [`PgliteServerBuilder::start`].
+    pub fn temporary_tcp() -> Result<Self> {
+        Self::builder().temporary().tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).start()
+    }
+
+    /// A temporary database on a Unix socket in a new directory that only this user can enter.
+    ///
+    /// # Errors
+    /// See [`PgliteServerBuilder::start`].
+    pub fn temporary_unix() -> Result<Self> {
+        Self::builder().temporary().private_unix().start()
+    }
+
+    /// Where the data is; empty for a temporary database.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The TCP address, if it listens on one.
+    #[must_use]
+    pub fn tcp_addr(&self) -> Option<SocketAddr> {
+        self.tcp
+    }
+
+    /// The socket file, if it listens on one.
+    #[must_use]
+    pub fn socket_path(&self) -> Option<&Path> {
+        self.unix.as_ref().map(|unix| unix.path.as_path())
+    }
+
+    /// The password in the URL, if clients need one over TCP.
+    #[must_use]
+    pub fn password(&self) -> Option<&str> {
+        self.password.as_deref()
+    }
+
+    /// The URL for clients: TCP's if it listens there, otherwise the Unix socket's.
+    #[must_use]
+    pub fn database_url(&self) -> String {
+        let user = encode(&self.username);
+        let database = encode(&self.database);
+        match (self.tcp, &self.unix) {
+            (Some(address), _) => {
+                let password = self.password.as_ref().map_or_else(String::new, |password| format!(":{}", encode(password)));
+                format!("postgresql://{user}{password}@{address}/{database}?sslmode=disable")
+            }
+            (None, Some(unix)) => {
+                let directory = unix.path.parent().unwrap_or(Path::new("/")).to_string_lossy().into_owned();
+                format!("postgresql://{user}@localhost:{}/{database}?host={}&sslmode=disable", self.cluster.port(), encode(&directory))
+            }
+            (None, None) => String::new(),
+        }
+    }
+
+    /// The same.
+    #[must_use]
+    pub fn connection_uri(&self) -> String {
+        self.database_url()
+    }
+
+    /// What opens direct sessions on the served cluster. It keeps the cluster alive.
+    #[must_use]
+    pub fn connector(&self) -> Connector {
+        Connector::new(Arc::clone(&self.cluster), &self.username, &self.database)
+    }
+
+    /// True while the cluster runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.cluster.is_running()
+    }
+
+    /// Ends all sessions, writes a checkpoint and waits until the cluster has stopped, at most a minute.
+    ///
+    /// # Errors
+    /// [`Error::Shutdown`] when it has not stopped in order; it is killed then, and recovers at its next start.
+    pub fn shutdown(self) -> Result<()> {
+        Ok(self.cluster.shutdown(ShutdownMode::Fast, SHUTDOWN_PATIENCE)?)
+    }
+}
+
+impl fmt::Debug for PgliteServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PgliteServer").field("tcp", &self.tcp).field("unix", &self.socket_path()).finish_non_exhaustive()
+    }
+}
+
+/// Percent-encodes all but RFC 3986's unreserved characters.
+fn encode(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+        out
+    })
+}
+
+/// Where a Unix socket is to be.
+#[derive(Debug, Clone)]
+enum UnixPlace {
+    /// In a new directory.
+    Private,
+    /// There.
+    At(PathBuf),
+}
+
+/// Describes a server and starts it. Without any call it is a temporary database on a free port of 127.0.0.1.
+#[derive(Debug, Clone, Default)]
+#[must_use = "nothing happens before start()"]
+pub struct PgliteServerBuilder {
+    start: StartConfig,
+    tcp: Option<SocketAddr>,
+    unix: Option<UnixPlace>,
+    password: Password,
+}
+
+#[derive(Debug, Clone, Default)]
+enum Password {
+    #[default]
+    Random,
+    Given(String),
+    None,
+}
+
+impl PgliteServerBuilder {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    start_methods!();
+
+    /// Listens on this address; port 0 takes a free one.
+    pub fn tcp(mut self, address: SocketAddr) -> Self {
+        self.tcp = Some(address);
+        self
+    }
+
+    /// Listens on this socket file. Its name must end in `.s.PGSQL.` and the port for libpq to find it; if `path` is a directory, `.s.PGSQL.5432` in it.
+    /// The directory's permissions say who may connect: no password is asked.
+    pub fn unix(mut self, path: impl Into<PathBuf>) -> Self {
+        self.unix = Some(UnixPlace::At(path.into()));
+        self
+    }
+
+    /// Listens on a socket file in a new directory that only this user can enter, removed with the server.
+    pub fn private_unix(mut self) -> Self {
+        self.unix = Some(UnixPlace::Private);
+        self
+    }
+
+    /// The password that the role gets for TCP connections, instead of a random one. It is stored in the database, as `ALTER ROLE` does.
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Password::Given(password.into());
+        self
+    }
+
+    /// Lets everybody in who can reach the TCP address. On a machine with other users that is all of them.
+    pub fn without_password(mut self) -> Self {
+        self.password = Password::None;
+        self
+    }
+
+    /// Starts the cluster and listens. Blocks until it takes connections.
+    ///
+    /// # Errors
+    /// [`Error::Listen`] for an address that cannot be had, [`Error::Start`] when the cluster does not start, [`Error::Database`] when the role is not there.
+    pub fn start(self) -> Result<PgliteServer> {
+        let mut options = self.start.cluster_options()?;
+        let tcp = match (self.tcp, &self.unix) {
+            (None, None) => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)),
+            (tcp, _) => tcp,
+        };
+        let mut bound = None;
+        if let Some(address) = tcp {
+            let failed = |source| Error::Listen { address: address.to_string(), source };
+            let listener = TcpListener::bind(address).map_err(failed)?;
+            bound = Some(listener.local_addr().map_err(failed)?);
+            options.listeners.push(Listener::Tcp(listener));
+        }
+        let port = bound.map_or(DEFAULT_PORT, |address| address.port());
+        let unix = match self.unix {
+            None => None,
+            Some(place) => {
+                let (listener, socket) = listen_unix(place, port)?;
+                options.listeners.push(Listener::Unix(listener));
+                Some(socket)
+            }
+        };
+        let password = match self.password {
+            _ if bound.is_none() => None,
+            Password::None => None,
+            Password::Given(password) => Some(password),
+            Password::Random => Some(random_password()?),
+        };
+        if password.is_none() {
+            options.tcp_auth = TcpAuth::Trust;
+        }
+        let root = match &options.root {
+            Root::Temporary => PathBuf::new(),
+            Root::Directory(path) => path.clone(),
+        };
+        let cluster = Arc::new(Cluster::start(options)?);
+        let server =
+            PgliteServer { cluster, username: self.start.username, database: self.start.database, password, tcp: bound, unix, root };
+        server.set_password()?;
+        Ok(server)
+    }
+}
+
+/// What libpq assumes.
+const DEFAULT_PORT: u16 = 5432;
+
+impl PgliteServer {
+    /// Stores the password's verifier; before that nobody gets in over TCP.
+    fn set_password(&self) -> Result<()> {
+        let Some(password) = &self.password else { return Ok(()) };
+        let mut session = self.connector().connect()?;
+        let quoted = password.replace('\'', "''");
+        let sql = format!("SET standard_conforming_strings = on; ALTER ROLE {} PASSWORD '{quoted}'", quote_identifier(&self.username));
+        session.exec(&sql, None)?;
+        session.close()
+    }
+}
+
+/// 32 hexadecimal digits from the system's random source.
+fn random_password() -> Result<String> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).map_err(Error::other)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn listen_unix(place: UnixPlace, port: u16) -> Result<(UnixListener, UnixSocket)> {
+    let name = format!(".s.PGSQL.{port}");
+    let mut socket = match place {
+        UnixPlace::At(path) if path.is_dir() => UnixSocket { path: path.join(name), directory: None },
+        UnixPlace::At(path) => UnixSocket { path, directory: None },
+        UnixPlace::Private => {
+            let directory = std::env::temp_dir().join(format!("pglite-{}", random_password()?));
+            let failed = |source| Error::Listen { address: directory.display().to_string(), source };
+            std::fs::DirBuilder::new().mode(0o700).create(&directory).map_err(failed)?;
+            UnixSocket { path: directory.join(name), directory: Some(directory) }
+        }
+    };
+    let failed = |source| Error::Listen { address: socket.path.display().to_string(), source };
+    match UnixListener::bind(&socket.path) {
+        Ok(listener) => {
+            std::fs::set_permissions(&socket.path, std::fs::Permissions::from_mode(0o777)).map_err(failed)?;
+            Ok((listener, socket))
+        }
+        Err(source) => {
+            let error = failed(source);
+            // Not ours: it stays.
+            let directory = socket.directory.take();
+            if let Some(directory) = directory {
+                let _ = std::fs::remove_dir(directory);
+            }
+            std::mem::forget(socket);
+            Err(error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_encode_what_would_break_them() {
+        assert_eq!(encode("a b@/ü"), "a%20b%40%2F%C3%BC");
+        assert_eq!(random_password().unwrap().len(), 32);
+        assert_ne!(random_password().unwrap(), random_password().unwrap());
+    }
+
+    #[test]
+    fn socket_files_are_private_and_removed() {
+        let (listener, socket) = listen_unix(UnixPlace::Private, 5432).unwrap();
+        let directory = socket.directory.clone().unwrap();
+        assert_eq!(std::fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(listen_unix(UnixPlace::At(socket.path.clone()), 5432).is_err(), "in use");
+        assert!(socket.path.exists(), "the other one's socket stays");
+        drop((listener, socket));
+        assert!(!directory.exists());
+    }
+}
