@@ -79,6 +79,7 @@ impl Cluster {
             data,
             listeners: options.listeners,
             tcp_auth: options.tcp_auth,
+            mounts: options.mounts,
             test_hooks: options.test_hooks,
             memory_limit: options.memory_limit,
         })?;

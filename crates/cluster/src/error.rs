@@ -56,6 +56,14 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
+    /// A directory of the host that cannot be granted.
+    #[error("{} cannot be granted: {reason}", path.display())]
+    Mount {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        reason: &'static str,
+    },
     /// A listener could not be prepared.
     #[error("the listener cannot be used")]
     Listener(#[source] io::Error),

@@ -62,6 +62,8 @@ pub struct ClusterOptions {
     pub listeners: Vec<Listener>,
     /// Who gets in over TCP.
     pub tcp_auth: TcpAuth,
+    /// Directories of the host that the guest may read and write, at the same absolute paths. None by default.
+    pub mounts: Vec<PathBuf>,
     /// Lets the guest provoke faults, for tests.
     pub test_hooks: bool,
     /// Most private memory of one backend in bytes; `None` is 3 GiB.
@@ -80,6 +82,7 @@ impl ClusterOptions {
             durability: Durability::Full,
             listeners: Vec::new(),
             tcp_auth: TcpAuth::Scram,
+            mounts: Vec::new(),
             test_hooks: false,
             memory_limit: None,
         }

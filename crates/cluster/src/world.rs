@@ -1,7 +1,7 @@
 //! What the guest sees: PostgreSQL's files, its data, devices, and a few files of an operating system.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use pglite_oxide_assets::{Kind, Tree};
@@ -164,6 +164,7 @@ pub(crate) struct WorldOptions {
     pub(crate) data: Arc<dyn FileSystem>,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) tcp_auth: TcpAuth,
+    pub(crate) mounts: Vec<PathBuf>,
     pub(crate) test_hooks: bool,
     pub(crate) memory_limit: Option<u64>,
 }
@@ -188,6 +189,15 @@ pub(crate) fn boot(options: WorldOptions) -> Result<(Arc<Kernel>, Listening), St
     vfs.write("/etc/group", 0o644, b"postgres:x:1000:\n")?;
     vfs.write("/etc/hosts", 0o644, b"127.0.0.1 localhost\n::1 localhost\n")?;
     vfs.write(HBA, 0o600, hba(options.tcp_auth).as_bytes())?;
+    for mount in &options.mounts {
+        let path = mount.to_str().filter(|path| path.starts_with('/') && *path == path.trim_end_matches('/'));
+        let path = path.ok_or_else(|| StartError::Mount { path: mount.clone(), reason: "it is no absolute path in UTF-8" })?;
+        if TAKEN.iter().any(|taken| path == *taken || path.starts_with(&format!("{taken}/"))) {
+            return Err(StartError::Mount { path: mount.clone(), reason: "the guest has a directory of its own there" });
+        }
+        make_directories(&vfs, path)?;
+        vfs.mount(path, host_data(mount)?);
+    }
     let kernel = Kernel::new(KernelOptions {
         machine,
         vfs,
@@ -197,6 +207,20 @@ pub(crate) fn boot(options: WorldOptions) -> Result<(Arc<Kernel>, Listening), St
         memory_limit: options.memory_limit,
     });
     Ok((kernel, listening))
+}
+
+/// Places that mounts must leave alone.
+const TAKEN: &[&str] = &["/pgsql", "/dev", DATA, "/run", "/etc"];
+
+/// The parents of a mount point.
+fn make_directories(vfs: &Vfs, path: &str) -> Result<(), Errno> {
+    for (at, _) in path.match_indices('/').skip(1) {
+        match vfs.mkdir("/", &path[..at], 0o755) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// What standard input is.

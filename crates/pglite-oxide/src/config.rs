@@ -50,6 +50,7 @@ pub(crate) struct StartConfig {
     pub(crate) debug_level: Option<DebugLevel>,
     pub(crate) relaxed_durability: bool,
     pub(crate) startup_args: Vec<String>,
+    pub(crate) granted: Vec<PathBuf>,
     /// An error found while building, told by the last call.
     pub(crate) refused: Option<String>,
 }
@@ -64,6 +65,7 @@ impl Default for StartConfig {
             debug_level: None,
             relaxed_durability: false,
             startup_args: Vec::new(),
+            granted: Vec::new(),
             refused: None,
         }
     }
@@ -80,6 +82,7 @@ impl StartConfig {
         let mut options = ClusterOptions::new(self.root.clone());
         options.settings = self.postgres.settings.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         options.startup_args.clone_from(&self.startup_args);
+        options.mounts.clone_from(&self.granted);
         options.debug_level = self.debug_level;
         if self.relaxed_durability {
             options.durability = Durability::Relaxed;
@@ -194,6 +197,14 @@ macro_rules! start_methods {
         #[must_use]
         pub fn relaxed_durability(mut self, enabled: bool) -> Self {
             self.start.relaxed_durability = enabled;
+            self
+        }
+
+        /// Lets SQL read and write a directory of the host, and what is below it, at the same absolute path: for `COPY` with server-side files. Symbolic links out of
+        /// it lead nowhere. Without this call SQL sees no file of the host.
+        #[must_use]
+        pub fn grant_directory(mut self, directory: impl Into<std::path::PathBuf>) -> Self {
+            self.start.granted.push(directory.into());
             self
         }
 

@@ -12,7 +12,7 @@ use pglite_oxide_wire::Config;
 use super::source::Files;
 
 /// Where the guest keeps its loadable libraries; the core suite's `regress` is linked into the guest and found there.
-const GUEST_LIBRARY_DIR: &str = "/pg/lib";
+const GUEST_LIBRARY_DIR: &str = "/pgsql/lib";
 
 /// What PostgreSQL's own `make check` sets, as far as results depend on it; and no fsync, which they do not depend on.
 const SETTINGS: &[(&str, &str)] = &[
@@ -94,7 +94,7 @@ impl Target {
             "serve",
             "--no-password",
         ]);
-        command.arg("--mount-read-only").arg(work.join("input"));
+        command.arg("--mount").arg(work.join("input"));
         command.arg("--mount").arg(work.join("output"));
         for (name, value) in settings {
             command.arg("--config").arg(format!("{name}={value}"));
