@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn a_step_runs_once_per_fingerprint_and_old_results_go() {
         let root = scratch("once");
-        let cache = Cache::open(&root, Progress::silent()).unwrap();
+        let cache = Cache::open(&root, Progress::new()).unwrap();
         let mut calls = 0;
         for version in [1, 1, 2, 3, 4, 5, 5] {
             let output = run(&cache, version, &mut calls).unwrap();
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn a_failed_step_leaves_no_result_and_a_resumable_one_its_work() {
         let root = scratch("failed");
-        let cache = Cache::open(&root, Progress::silent()).unwrap();
+        let cache = Cache::open(&root, Progress::new()).unwrap();
         let inputs = Inputs::new().value("a", 1);
         let failed = cache.step("thing", inputs.clone(), true, |place| {
             fs::write(place.dir.join("half"), "x")?;

@@ -87,7 +87,10 @@ impl Inputs {
     /// The result of another step.
     #[must_use]
     pub fn step(self, output: &crate::cache::Output) -> Self {
-        self.value(format!("step {}", output.record.step), &output.record.fingerprint)
+        self.value(
+            format!("step {}", output.record.step),
+            &output.record.fingerprint,
+        )
     }
 
     /// The contents of one small file.

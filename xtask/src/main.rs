@@ -1,6 +1,9 @@
 //! `cargo xtask`: builds the assets, checks the machine, runs the suites. See `cargo xtask --help`.
 
-#![allow(unreachable_pub, reason = "a program has no public items: `pub` says here what a module offers the others")]
+#![allow(
+    unreachable_pub,
+    reason = "a program has no public items: `pub` says here what a module offers the others"
+)]
 
 mod assets;
 mod bench;
@@ -13,8 +16,8 @@ mod guest;
 mod pgo;
 mod process;
 mod progress;
-mod release;
 mod regress;
+mod release;
 mod suite;
 mod tools;
 mod unpack;

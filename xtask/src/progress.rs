@@ -9,7 +9,6 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 enum Sink {
     Bars(MultiProgress),
     Lines,
-    Nothing,
 }
 
 /// The screen, shared by all steps.
@@ -26,11 +25,6 @@ impl Progress {
         })
     }
 
-    /// Shows nothing.
-    pub fn silent() -> Self {
-        Self(Sink::Nothing)
-    }
-
     /// One line that stays.
     pub fn note(&self, text: &str) {
         match &self.0 {
@@ -38,7 +32,6 @@ impl Progress {
                 let _ = bars.println(text);
             }
             Sink::Lines => eprintln!("{text}"),
-            Sink::Nothing => {}
         }
     }
 
@@ -52,7 +45,7 @@ impl Progress {
                 bar.enable_steady_tick(Duration::from_millis(120));
                 Some(bar)
             }
-            Sink::Lines | Sink::Nothing => None,
+            Sink::Lines => None,
         };
         if matches!(self.0, Sink::Lines) {
             eprintln!("{name} ...");

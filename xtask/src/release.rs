@@ -20,7 +20,16 @@ use crate::{assets, suite};
 const LIMIT: u64 = 10 << 20;
 
 /// What is published; everything else in the workspace is for development.
-const CRATES: [&str; 8] = ["asset-locator", "kernel", "machine", "aot", "assets", "cluster", "pglite-oxide", "cli"];
+const CRATES: [&str; 8] = [
+    "asset-locator",
+    "kernel",
+    "machine",
+    "aot",
+    "assets",
+    "cluster",
+    "pglite-oxide",
+    "cli",
+];
 
 /// What to do.
 #[derive(Args)]
@@ -44,7 +53,9 @@ pub fn run(options: &Options) -> Result<()> {
     let Command::Stage { output } = &options.command;
     suite::assets()?;
     let workspace = suite::workspace()?;
-    let stage = output.clone().unwrap_or_else(|| workspace.join("target/stage"));
+    let stage = output
+        .clone()
+        .unwrap_or_else(|| workspace.join("target/stage"));
     remove_tree(&stage)?;
     fs::create_dir_all(stage.join("crates"))?;
     let target = assets::host_target()?;
@@ -63,15 +74,28 @@ pub fn run(options: &Options) -> Result<()> {
         match name {
             "aot" => {
                 let kept = ["postgres"];
-                let libraries = found.manifest.libraries.iter().filter(|(module, _)| kept.contains(&module.as_str()));
+                let libraries = found
+                    .manifest
+                    .libraries
+                    .iter()
+                    .filter(|(module, _)| kept.contains(&module.as_str()));
                 let part = Manifest {
-                    libraries: libraries.map(|(module, file)| (module.clone(), file.clone())).collect(),
+                    libraries: libraries
+                        .map(|(module, file)| (module.clone(), file.clone()))
+                        .collect(),
                     images: BTreeMap::new(),
                     ..found.manifest.clone()
                 };
                 place(&found.dir, &prebuilt, part)?;
             }
-            "assets" => place(&found.dir, &prebuilt, Manifest { libraries: BTreeMap::new(), ..found.manifest.clone() })?,
+            "assets" => place(
+                &found.dir,
+                &prebuilt,
+                Manifest {
+                    libraries: BTreeMap::new(),
+                    ..found.manifest.clone()
+                },
+            )?,
             _ => {}
         }
         let size = compressed_size(&to)?;
@@ -81,7 +105,11 @@ pub fn run(options: &Options) -> Result<()> {
         }
     }
     if !too_large.is_empty() {
-        bail!("over the registry's limit of {} MiB: {}", LIMIT >> 20, too_large.join(", "));
+        bail!(
+            "over the registry's limit of {} MiB: {}",
+            LIMIT >> 20,
+            too_large.join(", ")
+        );
     }
     println!("staged in {}", stage.display());
     Ok(())
@@ -93,14 +121,25 @@ fn kib(bytes: u64) -> f64 {
 
 /// The workspace's manifest with the published crates as only members.
 fn narrowed(manifest: &str) -> Result<String> {
-    let members: Vec<String> = CRATES.iter().map(|name| format!("\"crates/{name}\"")).collect();
-    let line = manifest.lines().find(|line| line.starts_with("members = ")).context("no members in Cargo.toml")?;
+    let members: Vec<String> = CRATES
+        .iter()
+        .map(|name| format!("\"crates/{name}\""))
+        .collect();
+    let line = manifest
+        .lines()
+        .find(|line| line.starts_with("members = "))
+        .context("no members in Cargo.toml")?;
     Ok(manifest.replace(line, &format!("members = [{}]", members.join(", "))))
 }
 
 /// The files that `part` names, with `part` as their manifest.
 fn place(from: &Path, to: &Path, mut part: Manifest) -> Result<()> {
-    let files: Vec<String> = part.libraries.values().cloned().chain(part.images.values().map(|image| image.file.clone())).collect();
+    let files: Vec<String> = part
+        .libraries
+        .values()
+        .cloned()
+        .chain(part.images.values().map(|image| image.file.clone()))
+        .collect();
     part.sizes.retain(|file, _| files.contains(file));
     for file in files {
         let target = to.join(&file);
@@ -121,7 +160,8 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
         if entry.file_type()?.is_dir() {
             copy_tree(&entry.path(), &target)?;
         } else {
-            fs::copy(entry.path(), &target).with_context(|| format!("copying {}", entry.path().display()))?;
+            fs::copy(entry.path(), &target)
+                .with_context(|| format!("copying {}", entry.path().display()))?;
         }
     }
     Ok(())

@@ -64,7 +64,10 @@ fn serve(options: Serve) -> Result<(), Box<dyn Error>> {
         builder = builder.without_password();
     }
     let server = builder.start()?;
-    println!("{}", serde_json::json!({ "tcp": server.database_url(), "pid": std::process::id() }));
+    println!(
+        "{}",
+        serde_json::json!({ "tcp": server.database_url(), "pid": std::process::id() })
+    );
     std::io::stdin().read_to_end(&mut Vec::new())?;
     server.shutdown()?;
     Ok(())

@@ -71,7 +71,7 @@ impl Client {
         loop {
             match client.message()? {
                 Message::BackendKeyData(body) => {
-                    client.backend = (body.process_id(), body.secret_key())
+                    client.backend = (body.process_id(), body.secret_key());
                 }
                 Message::ReadyForQuery(_) => return Ok(client),
                 Message::ErrorResponse(body) => return Err(server_error(&body)),

@@ -23,8 +23,16 @@ fn finds_what_is_there_and_names_what_is_not() {
     assert!(assets.library("postgres").unwrap().ends_with("lib/libp.a"));
     assert_eq!(assets.image("share").unwrap().1.bytes, 3);
     let error = assets.library("initdb").unwrap_err().to_string();
-    assert!(error.contains("initdb") && error.contains("it has postgres") && error.contains("cargo xtask assets"), "{error}");
-    assert!(matches!(assets.image("template"), Err(LocateError::Lacks { .. })));
+    assert!(
+        error.contains("initdb")
+            && error.contains("it has postgres")
+            && error.contains("cargo xtask assets"),
+        "{error}"
+    );
+    assert!(matches!(
+        assets.image("template"),
+        Err(LocateError::Lacks { .. })
+    ));
 }
 
 #[test]
@@ -32,10 +40,19 @@ fn refuses_another_version_a_broken_manifest_and_missing_files() {
     let dir = directory(&GOOD.replace("\"version\": 1", "\"version\": 2"));
     let error = open(dir.path()).unwrap_err().to_string();
     assert!(error.contains("wanted 1") && error.contains('2'), "{error}");
-    assert!(matches!(open(directory("{").path()), Err(LocateError::Form { .. })));
-    assert!(matches!(open(directory("{\"version\": 1}").path()), Err(LocateError::Form { .. })));
+    assert!(matches!(
+        open(directory("{").path()),
+        Err(LocateError::Form { .. })
+    ));
+    assert!(matches!(
+        open(directory("{\"version\": 1}").path()),
+        Err(LocateError::Form { .. })
+    ));
     let dir = directory(GOOD);
     fs::remove_file(dir.path().join("lib/libp.a")).unwrap();
     assert!(open(dir.path()).unwrap_err().to_string().contains("libp.a"));
-    assert!(matches!(open(&dir.path().join("nowhere")), Err(LocateError::Read { .. })));
+    assert!(matches!(
+        open(&dir.path().join("nowhere")),
+        Err(LocateError::Read { .. })
+    ));
 }

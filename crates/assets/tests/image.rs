@@ -125,7 +125,7 @@ fn damaged_images_never_panic() {
         random ^= random << 17;
         random
     };
-    let mut read = |bytes: &[u8]| {
+    let read = |bytes: &[u8]| {
         if let Ok(tree) = Tree::parse("fuzz", bytes) {
             let total: u64 = tree
                 .entries()

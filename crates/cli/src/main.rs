@@ -57,7 +57,9 @@ struct Database {
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not of the form NAME=VALUE"))?;
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("{text:?} is not of the form NAME=VALUE"))?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
@@ -109,13 +111,21 @@ fn serve(database: Database) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 fn run(database: Database, command: &[std::ffi::OsString]) -> Result<ExitCode, Box<dyn Error>> {
-    let Some((program, arguments)) = command.split_first() else { return Err("no command given".into()) };
+    let Some((program, arguments)) = command.split_first() else {
+        return Err("no command given".into());
+    };
     let server = database.start()?;
     let mut child = Command::new(program);
-    child.args(arguments).env("DATABASE_URL", server.database_url());
-    let status = child.status().map_err(|error| format!("cannot run {}: {error}", program.display()))?;
+    child
+        .args(arguments)
+        .env("DATABASE_URL", server.database_url());
+    let status = child
+        .status()
+        .map_err(|error| format!("cannot run {}: {error}", program.display()))?;
     server.shutdown()?;
     // As a shell tells it.
-    let code = status.code().unwrap_or_else(|| 128 + std::os::unix::process::ExitStatusExt::signal(&status).unwrap_or(0));
+    let code = status.code().unwrap_or_else(|| {
+        128 + std::os::unix::process::ExitStatusExt::signal(&status).unwrap_or(0)
+    });
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }

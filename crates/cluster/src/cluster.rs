@@ -68,9 +68,13 @@ impl Cluster {
         }
         let salt = COUNTER.fetch_add(1, Ordering::Relaxed);
         let (data, directory) = match &options.root {
-            Root::Temporary => (world::temporary_data(control::new_identifier(salt ^ std::process::id()))?, None),
+            Root::Temporary => (
+                world::temporary_data(control::new_identifier(salt ^ std::process::id()))?,
+                None,
+            ),
             Root::Directory(path) => {
-                let directory = RootDirectory::open(path, world::template()?, salt ^ std::process::id())?;
+                let directory =
+                    RootDirectory::open(path, world::template()?, salt ^ std::process::id())?;
                 (world::host_data(directory.data())?, Some(directory))
             }
         };
@@ -93,7 +97,14 @@ impl Cluster {
             stdio: [world::null(&kernel)?, Arc::clone(&output), output],
         })?;
         // From here on, dropping it cleans up.
-        let cluster = Self { postmaster: process.pid, port: listening.port, root: options.root, log, kernel, _directory: directory };
+        let cluster = Self {
+            postmaster: process.pid,
+            port: listening.port,
+            root: options.root,
+            log,
+            kernel,
+            _directory: directory,
+        };
         drop(process);
         cluster.wait_ready()?;
         Ok(cluster)
@@ -104,17 +115,31 @@ impl Cluster {
         loop {
             // The last line of postmaster.pid says what the postmaster is doing (miscinit.c, LOCK_FILE_LINE_PM_STATUS).
             if let Ok(text) = self.kernel.vfs().read(&format!("{DATA}/postmaster.pid"))
-                && String::from_utf8_lossy(&text).lines().nth(7).is_some_and(|line| line.trim() == "ready")
+                && String::from_utf8_lossy(&text)
+                    .lines()
+                    .nth(7)
+                    .is_some_and(|line| line.trim() == "ready")
             {
                 return Ok(());
             }
-            match self.kernel.wait_exit(self.postmaster, Some(Instant::now() + START_POLL)) {
-                Ok(status) => return Err(StartError::Postmaster { status, log: self.log.text() }),
+            match self
+                .kernel
+                .wait_exit(self.postmaster, Some(Instant::now() + START_POLL))
+            {
+                Ok(status) => {
+                    return Err(StartError::Postmaster {
+                        status,
+                        log: self.log.text(),
+                    });
+                }
                 Err(Errno::ETIMEDOUT) => {}
                 Err(error) => return Err(error.into()),
             }
             if Instant::now() >= deadline {
-                return Err(StartError::TimedOut { patience: START_PATIENCE, log: self.log.text() });
+                return Err(StartError::TimedOut {
+                    patience: START_PATIENCE,
+                    log: self.log.text(),
+                });
             }
         }
     }
@@ -125,11 +150,14 @@ impl Cluster {
     /// [`ConnectError::NotListening`] when the cluster has stopped or is stopping.
     pub fn connect(&self) -> Result<HostStream, ConnectError> {
         let path = format!("{SOCKETS}/.s.PGSQL.{}", self.port);
-        self.kernel.net().connect_unix(&path).map_err(|error| match error {
-            Errno::ECONNREFUSED => ConnectError::NotListening,
-            Errno::EAGAIN => ConnectError::Busy,
-            error => ConnectError::Kernel(error),
-        })
+        self.kernel
+            .net()
+            .connect_unix(&path)
+            .map_err(|error| match error {
+                Errno::ECONNREFUSED => ConnectError::NotListening,
+                Errno::EAGAIN => ConnectError::Busy,
+                error => ConnectError::Kernel(error),
+            })
     }
 
     /// True while the postmaster runs.
@@ -147,7 +175,9 @@ impl Cluster {
     /// # Errors
     /// When there is no such process.
     pub fn signal(&self, pid: i32, signo: u8) -> Result<(), SignalError> {
-        self.kernel.kill(Pid(pid), signo).map_err(|source| SignalError { pid, source })
+        self.kernel
+            .kill(Pid(pid), signo)
+            .map_err(|source| SignalError { pid, source })
     }
 
     /// Where its data is.
@@ -179,11 +209,19 @@ impl Cluster {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(error) => return Err(error.into()),
         }
-        match self.kernel.wait_exit(self.postmaster, Instant::now().checked_add(patience)) {
+        match self
+            .kernel
+            .wait_exit(self.postmaster, Instant::now().checked_add(patience))
+        {
             // Without a child left, its end is told once.
             Ok(ExitStatus::Exited(0)) | Err(Errno::ECHILD) => Ok(()),
-            Ok(status) if mode == ShutdownMode::Immediate || status == ExitStatus::Exited(0) => Ok(()),
-            Ok(status) => Err(ShutdownError::Failed { status, log: self.log.text() }),
+            Ok(status) if mode == ShutdownMode::Immediate || status == ExitStatus::Exited(0) => {
+                Ok(())
+            }
+            Ok(status) => Err(ShutdownError::Failed {
+                status,
+                log: self.log.text(),
+            }),
             Err(Errno::ETIMEDOUT) => Err(ShutdownError::TimedOut { patience }),
             Err(error) => Err(error.into()),
         }
@@ -207,7 +245,11 @@ impl Drop for Cluster {
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cluster").field("root", &self.root).field("port", &self.port).field("running", &self.is_running()).finish_non_exhaustive()
+        f.debug_struct("Cluster")
+            .field("root", &self.root)
+            .field("port", &self.port)
+            .field("running", &self.is_running())
+            .finish_non_exhaustive()
     }
 }
 
@@ -237,7 +279,10 @@ impl Arguments {
             set("synchronous_commit", "off");
         }
         settings.extend(options.settings.iter().cloned());
-        let mut rest: Vec<String> = options.debug_level.map(|level| vec!["-d".to_owned(), level.to_string()]).unwrap_or_default();
+        let mut rest: Vec<String> = options
+            .debug_level
+            .map(|level| vec!["-d".to_owned(), level.to_string()])
+            .unwrap_or_default();
         rest.extend(options.startup_args.iter().cloned());
         Self { settings, rest }
     }
@@ -247,9 +292,15 @@ impl Arguments {
         let ours = [
             ("listen_addresses", listening.addresses.join(",")),
             ("port", listening.port.to_string()),
-            ("unix_socket_directories", listening.socket_directories.join(",")),
+            (
+                "unix_socket_directories",
+                listening.socket_directories.join(","),
+            ),
         ];
-        let all = self.settings.into_iter().chain(ours.map(|(name, value)| (name.to_owned(), value)));
+        let all = self
+            .settings
+            .into_iter()
+            .chain(ours.map(|(name, value)| (name.to_owned(), value)));
         for (name, value) in all {
             words.extend(["-c".to_owned(), format!("{name}={value}")]);
         }
@@ -267,12 +318,26 @@ mod tests {
         let mut options = ClusterOptions::new(Root::Temporary);
         options.settings.push(("fsync".to_owned(), "on".to_owned()));
         options.debug_level = Some(2);
-        let words = Arguments::of(&options).with(&Listening { addresses: vec!["127.0.0.1".into()], port: 99, socket_directories: vec!["/a".into(), "/b".into()] });
-        let at = |word: &str| words.iter().position(|found| found == word).unwrap_or_else(|| panic!("{word} is not in {words:?}"));
+        let words = Arguments::of(&options).with(&Listening {
+            addresses: vec!["127.0.0.1".into()],
+            port: 99,
+            socket_directories: vec!["/a".into(), "/b".into()],
+        });
+        let at = |word: &str| {
+            words
+                .iter()
+                .position(|found| found == word)
+                .unwrap_or_else(|| panic!("{word} is not in {words:?}"))
+        };
         assert!(at("fsync=off") < at("fsync=on"));
         assert!(at("fsync=on") < at("port=99"));
         assert!(at("unix_socket_directories=/a,/b") < at("-d"));
         let durable = Arguments::of(&ClusterOptions::new(Root::Directory("/x".into())));
-        assert!(!durable.settings.iter().any(|(name, _)| name == "fsync" || name == "synchronous_commit"));
+        assert!(
+            !durable
+                .settings
+                .iter()
+                .any(|(name, _)| name == "fsync" || name == "synchronous_commit")
+        );
     }
 }

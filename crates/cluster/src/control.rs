@@ -12,13 +12,17 @@ const LONG_HEADER: u16 = 2;
 
 /// An identifier made as `BootStrapXLOG` does: seconds, microseconds, and bits that differ between clusters of the same moment.
 pub(crate) fn new_identifier(salt: u32) -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     now.as_secs() << 32 | u64::from(now.subsec_micros()) << 12 | u64::from(salt & 0xfff)
 }
 
 /// Puts `identifier` into the contents of `global/pg_control`; false if they are not as expected, and then nothing is changed.
 pub(crate) fn set_in_control(file: &mut [u8], identifier: u64) -> bool {
-    let Some(crc_at) = crc_offset(file) else { return false };
+    let Some(crc_at) = crc_offset(file) else {
+        return false;
+    };
     file[..8].copy_from_slice(&identifier.to_le_bytes());
     let crc = crc32c::crc32c(&file[..crc_at]);
     file[crc_at..crc_at + 4].copy_from_slice(&crc.to_le_bytes());
@@ -27,7 +31,9 @@ pub(crate) fn set_in_control(file: &mut [u8], identifier: u64) -> bool {
 
 /// Puts `identifier` into the first page of a WAL segment; false if it has no long header.
 pub(crate) fn set_in_wal(page: &mut [u8], identifier: u64) -> bool {
-    let long = page.get(2..4).is_some_and(|info| u16::from_le_bytes([info[0], info[1]]) & LONG_HEADER != 0);
+    let long = page
+        .get(2..4)
+        .is_some_and(|info| u16::from_le_bytes([info[0], info[1]]) & LONG_HEADER != 0);
     match page.get_mut(WAL_IDENTIFIER..WAL_IDENTIFIER + 8) {
         Some(field) if long => {
             field.copy_from_slice(&identifier.to_le_bytes());
@@ -39,10 +45,12 @@ pub(crate) fn set_in_wal(page: &mut [u8], identifier: u64) -> bool {
 
 /// Where the checksum is: right behind the bytes that it is the checksum of. Its offset changes between releases.
 fn crc_offset(file: &[u8]) -> Option<usize> {
-    (64..512.min(file.len().saturating_sub(4))).step_by(4).find(|&at| {
-        let stored = u32::from_le_bytes([file[at], file[at + 1], file[at + 2], file[at + 3]]);
-        stored != 0 && stored == crc32c::crc32c(&file[..at])
-    })
+    (64..512.min(file.len().saturating_sub(4)))
+        .step_by(4)
+        .find(|&at| {
+            let stored = u32::from_le_bytes([file[at], file[at + 1], file[at + 2], file[at + 3]]);
+            stored != 0 && stored == crc32c::crc32c(&file[..at])
+        })
 }
 
 #[cfg(test)]

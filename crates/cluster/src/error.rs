@@ -13,7 +13,9 @@ use pglite_oxide_machine::module::ModuleError;
 #[non_exhaustive]
 pub enum StartError {
     /// This build contains no PostgreSQL.
-    #[error("this program was built without PostgreSQL (PGLITE_OXIDE_NO_ASSETS was set): build it again without that variable")]
+    #[error(
+        "this program was built without PostgreSQL (PGLITE_OXIDE_NO_ASSETS was set): build it again without that variable"
+    )]
     NoAssets,
     /// The PostgreSQL in this build cannot be used.
     #[error("the compiled PostgreSQL cannot be used: build the assets again (cargo xtask assets)")]

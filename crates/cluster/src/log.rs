@@ -29,7 +29,11 @@ impl Tail {
     /// The lines as one text.
     pub(crate) fn text(&self) -> String {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+        lines
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     /// What takes the postmaster's standard output and error.
@@ -63,7 +67,10 @@ enum Level {
 
 impl Level {
     fn of(number: u8) -> Self {
-        [Self::Error, Self::Warn, Self::Info, Self::Debug].into_iter().find(|&level| level as u8 == number).unwrap_or(Self::Info)
+        [Self::Error, Self::Warn, Self::Info, Self::Debug]
+            .into_iter()
+            .find(|&level| level as u8 == number)
+            .unwrap_or(Self::Info)
     }
 }
 
@@ -71,7 +78,10 @@ impl Level {
 ///
 /// An `ERROR` is the answer to a statement, which its client has too: a warning here, as far as the embedding program is concerned.
 fn severity(line: &str) -> Option<Level> {
-    let rest = line.strip_prefix('[').and_then(|rest| rest.split_once("] ")).map_or(line, |(_, rest)| rest);
+    let rest = line
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once("] "))
+        .map_or(line, |(_, rest)| rest);
     let (word, _) = rest.split_once(":  ")?;
     Some(match word {
         "PANIC" | "FATAL" => Level::Error,
@@ -88,7 +98,10 @@ mod tests {
 
     #[test]
     fn severities_of_lines() {
-        assert_eq!(severity("[12] LOG:  database system is ready"), Some(Level::Info));
+        assert_eq!(
+            severity("[12] LOG:  database system is ready"),
+            Some(Level::Info)
+        );
         assert_eq!(severity("[12] FATAL:  no such role"), Some(Level::Error));
         assert_eq!(severity("[7] ERROR:  division by zero"), Some(Level::Warn));
         assert_eq!(severity("DEBUG2:  x"), Some(Level::Debug));
@@ -101,7 +114,8 @@ mod tests {
         let tail = Tail::default();
         let sink = tail.sink();
         for n in 0..100 {
-            sink.write(format!("[1] LOG:  line {n}\n").as_bytes()).unwrap();
+            sink.write(format!("[1] LOG:  line {n}\n").as_bytes())
+                .unwrap();
         }
         assert!(tail.text().starts_with("[1] LOG:  line 40\n") && tail.text().ends_with("line 99"));
     }

@@ -91,11 +91,20 @@ impl ClusterOptions {
 
 /// Settings that decide where the guest's files and sockets are, and so are not the user's.
 const OURS: &[(&str, &str)] = &[
-    ("data_directory", "the directory is chosen when the database is opened"),
+    (
+        "data_directory",
+        "the directory is chosen when the database is opened",
+    ),
     ("hba_file", "who gets in is chosen when the server is built"),
     ("ident_file", "there are no system users to map"),
-    ("listen_addresses", "listeners are bound by the server's builder"),
-    ("unix_socket_directories", "listeners are bound by the server's builder"),
+    (
+        "listen_addresses",
+        "listeners are bound by the server's builder",
+    ),
+    (
+        "unix_socket_directories",
+        "listeners are bound by the server's builder",
+    ),
     ("port", "listeners are bound by the server's builder"),
     ("logging_collector", "the log goes to `tracing`"),
     ("external_pid_file", "there is no process outside"),
@@ -103,15 +112,22 @@ const OURS: &[(&str, &str)] = &[
 
 /// Checks the form of a setting that a user gave.
 pub(crate) fn check_setting(name: &str, value: &str) -> Result<(), StartError> {
-    let refused = |reason: &str| StartError::Setting { name: name.to_owned(), reason: reason.to_owned() };
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '$') || !c.is_ascii();
+    let refused = |reason: &str| StartError::Setting {
+        name: name.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '$') || !c.is_ascii();
     if name.is_empty() || !name.chars().all(plain) {
         return Err(refused("its name is no identifier"));
     }
     if value.contains('\0') {
         return Err(refused("its value contains a NUL byte"));
     }
-    match OURS.iter().find(|(ours, _)| ours.eq_ignore_ascii_case(name)) {
+    match OURS
+        .iter()
+        .find(|(ours, _)| ours.eq_ignore_ascii_case(name))
+    {
         Some((_, reason)) => Err(refused(reason)),
         None => Ok(()),
     }

@@ -27,13 +27,21 @@ pub(crate) struct RootDirectory {
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StartError {
     let path = path.to_owned();
-    move |source| StartError::Root { action, path, source }
+    move |source| StartError::Root {
+        action,
+        path,
+        source,
+    }
 }
 
 impl RootDirectory {
     /// Opens `root` for this process alone, and makes a cluster from `template` in it if there is none.
     pub(crate) fn open(root: &Path, template: Tree<'_>, salt: u32) -> Result<Self, StartError> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed("making the directory", root))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(root)
+            .map_err(failed("making the directory", root))?;
         let lock = lock(root)?;
         let data = root.join(DATA);
         if is_empty(&data)? {
@@ -42,10 +50,13 @@ impl RootDirectory {
             check(&data)?;
         }
         // Written by a postmaster of a host process that was killed: we hold the lock, so it is gone, and its number means nothing to the next one.
-        for stale in ["postmaster.pid"] {
+        {
+            let stale = "postmaster.pid";
             let path = data.join(stale);
             match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("removing", &path)(error)),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(failed("removing", &path)(error));
+                }
                 _ => {}
             }
         }
@@ -73,8 +84,14 @@ fn lock(root: &Path) -> Result<File, StartError> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
-            let holder = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-            return Err(StartError::InUse { root: root.to_owned(), holder });
+            let holder = file
+                .read_to_string(&mut text)
+                .ok()
+                .and_then(|_| text.trim().parse().ok());
+            return Err(StartError::InUse {
+                root: root.to_owned(),
+                holder,
+            });
         }
         Err(TryLockError::Error(error)) => return Err(failed("locking", &path)(error)),
     }
@@ -96,13 +113,22 @@ fn is_empty(data: &Path) -> Result<bool, StartError> {
 }
 
 fn check(data: &Path) -> Result<(), StartError> {
-    let refused = |reason: String| StartError::NotACluster { path: data.to_owned(), reason };
+    let refused = |reason: String| StartError::NotACluster {
+        path: data.to_owned(),
+        reason,
+    };
     let version = match fs::read_to_string(data.join("PG_VERSION")) {
         Ok(text) => text.trim().to_owned(),
-        Err(error) => return Err(refused(format!("PG_VERSION cannot be read ({error}); to start afresh, use an empty directory"))),
+        Err(error) => {
+            return Err(refused(format!(
+                "PG_VERSION cannot be read ({error}); to start afresh, use an empty directory"
+            )));
+        }
     };
     if version != VERSION {
-        return Err(refused(format!("it was made by PostgreSQL {version}: dump it with that version and restore it here")));
+        return Err(refused(format!(
+            "it was made by PostgreSQL {version}: dump it with that version and restore it here"
+        )));
     }
     if !data.join("global/pg_control").is_file() {
         return Err(refused("global/pg_control is missing".to_owned()));
@@ -114,16 +140,30 @@ fn check(data: &Path) -> Result<(), StartError> {
 fn fill(root: &Path, template: Tree<'_>, identifier: u64) -> Result<(), StartError> {
     let unfinished = root.join(UNFINISHED);
     match fs::remove_dir_all(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("removing", &unfinished)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(failed("removing", &unfinished)(error));
+        }
         _ => {}
     }
     for entry in template.entries() {
-        let path = if entry.path.is_empty() { unfinished.clone() } else { unfinished.join(entry.path) };
+        let path = if entry.path.is_empty() {
+            unfinished.clone()
+        } else {
+            unfinished.join(entry.path)
+        };
         match entry.kind {
-            Kind::Directory => fs::DirBuilder::new().mode(0o700).create(&path).map_err(failed("making the directory", &path))?,
+            Kind::Directory => fs::DirBuilder::new()
+                .mode(0o700)
+                .create(&path)
+                .map_err(failed("making the directory", &path))?,
             Kind::File => {
                 let contents = personal(entry.path, entry.contents, identifier);
-                write_file(&path, contents.as_deref().unwrap_or(entry.contents), entry.len).map_err(failed("writing", &path))?;
+                write_file(
+                    &path,
+                    contents.as_deref().unwrap_or(entry.contents),
+                    entry.len,
+                )
+                .map_err(failed("writing", &path))?;
             }
             Kind::Symlink => {
                 let target = String::from_utf8_lossy(entry.contents).into_owned();
@@ -131,7 +171,10 @@ fn fill(root: &Path, template: Tree<'_>, identifier: u64) -> Result<(), StartErr
             }
         }
     }
-    for entry in template.entries().filter(|entry| entry.kind == Kind::Directory) {
+    for entry in template
+        .entries()
+        .filter(|entry| entry.kind == Kind::Directory)
+    {
         let path = unfinished.join(entry.path);
         sync_directory(&path).map_err(failed("syncing", &path))?;
     }
@@ -145,7 +188,11 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 }
 
 fn write_file(path: &Path, contents: &[u8], len: u64) -> io::Result<()> {
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(contents)?;
     file.set_len(len)?;
     file.sync_all()
@@ -155,7 +202,10 @@ fn write_file(path: &Path, contents: &[u8], len: u64) -> io::Result<()> {
 pub(crate) fn personal(path: &str, contents: &[u8], identifier: u64) -> Option<Vec<u8>> {
     let change: fn(&mut [u8], u64) -> bool = if path == "global/pg_control" {
         control::set_in_control
-    } else if path.strip_prefix("pg_wal/").is_some_and(|name| name.len() == 24) {
+    } else if path
+        .strip_prefix("pg_wal/")
+        .is_some_and(|name| name.len() == 24)
+    {
         control::set_in_wal
     } else {
         return None;
@@ -185,14 +235,32 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert!(is_empty(&dir.path().join("nothing")).unwrap());
         fs::write(dir.path().join("letter.txt"), "dear").unwrap();
-        assert!(check(dir.path()).unwrap_err().to_string().contains("PG_VERSION"));
+        assert!(
+            check(dir.path())
+                .unwrap_err()
+                .to_string()
+                .contains("PG_VERSION")
+        );
         fs::write(dir.path().join("PG_VERSION"), "17\n").unwrap();
-        assert!(check(dir.path()).unwrap_err().to_string().contains("PostgreSQL 17"));
+        assert!(
+            check(dir.path())
+                .unwrap_err()
+                .to_string()
+                .contains("PostgreSQL 17")
+        );
         fs::write(dir.path().join("PG_VERSION"), "18\n").unwrap();
-        assert!(check(dir.path()).unwrap_err().to_string().contains("pg_control"));
+        assert!(
+            check(dir.path())
+                .unwrap_err()
+                .to_string()
+                .contains("pg_control")
+        );
         fs::create_dir(dir.path().join("global")).unwrap();
         fs::write(dir.path().join("global/pg_control"), "").unwrap();
         check(dir.path()).unwrap();
-        assert_eq!(fs::read_to_string(dir.path().join("letter.txt")).unwrap(), "dear");
+        assert_eq!(
+            fs::read_to_string(dir.path().join("letter.txt")).unwrap(),
+            "dear"
+        );
     }
 }

@@ -31,7 +31,13 @@ const HOST_SOCKETS: &str = "/run/host";
 pub(crate) const HBA: &str = "/run/pg_hba.conf";
 
 /// The environment of the postmaster.
-pub(crate) const ENVIRONMENT: [&str; 5] = ["PATH=/pgsql/bin", "HOME=/data", "TZ=UTC", "LC_ALL=C.UTF-8", "PG_COLOR=never"];
+pub(crate) const ENVIRONMENT: [&str; 5] = [
+    "PATH=/pgsql/bin",
+    "HOME=/data",
+    "TZ=UTC",
+    "LC_ALL=C.UTF-8",
+    "PG_COLOR=never",
+];
 
 /// The programs of this build; images of them are made once in a process.
 fn machine() -> Result<Arc<NativeMachine>, StartError> {
@@ -60,7 +66,10 @@ fn errno(error: FsError) -> Errno {
 }
 
 /// A tree of an image, in memory; files change by copy.
-fn in_memory(tree: Tree<'static>, change: impl Fn(&str, &[u8]) -> Option<Vec<u8>>) -> Result<MemFs, Errno> {
+fn in_memory(
+    tree: Tree<'static>,
+    change: impl Fn(&str, &[u8]) -> Option<Vec<u8>>,
+) -> Result<MemFs, Errno> {
     let files = MemFs::new();
     for entry in tree.entries().filter(|entry| !entry.path.is_empty()) {
         match entry.kind {
@@ -71,11 +80,19 @@ fn in_memory(tree: Tree<'static>, change: impl Fn(&str, &[u8]) -> Option<Vec<u8>
                     None => files.add_static(entry.path, entry.mode, entry.contents)?,
                 }
                 if entry.len > entry.contents.len() as u64 {
-                    let how = OpenHow { write: true, ..OpenHow::default() };
-                    files.open(entry.path, &how).map_err(errno)?.set_len(entry.len)?;
+                    let how = OpenHow {
+                        write: true,
+                        ..OpenHow::default()
+                    };
+                    files
+                        .open(entry.path, &how)
+                        .map_err(errno)?
+                        .set_len(entry.len)?;
                 }
             }
-            Kind::Symlink => files.symlink(&String::from_utf8_lossy(entry.contents), entry.path).map_err(errno)?,
+            Kind::Symlink => files
+                .symlink(&String::from_utf8_lossy(entry.contents), entry.path)
+                .map_err(errno)?,
         }
     }
     Ok(files)
@@ -87,13 +104,18 @@ fn installed() -> Result<Arc<ImageFs>, StartError> {
     if let Some(files) = INSTALLED.get() {
         return Ok(Arc::clone(files));
     }
-    let files = Arc::new(ImageFs::from(in_memory(pglite_oxide_assets::share()?, |_, _| None)?));
+    let files = Arc::new(ImageFs::from(in_memory(
+        pglite_oxide_assets::share()?,
+        |_, _| None,
+    )?));
     Ok(Arc::clone(INSTALLED.get_or_init(|| files)))
 }
 
 /// The data of a new temporary cluster.
 pub(crate) fn temporary_data(identifier: u64) -> Result<Arc<dyn FileSystem>, StartError> {
-    let files = in_memory(template()?, |path, contents| personal(path, contents, identifier))?;
+    let files = in_memory(template()?, |path, contents| {
+        personal(path, contents, identifier)
+    })?;
     // PostgreSQL insists on it.
     files.set_mode("", 0o700).map_err(errno)?;
     Ok(Arc::new(files))
@@ -101,7 +123,11 @@ pub(crate) fn temporary_data(identifier: u64) -> Result<Arc<dyn FileSystem>, Sta
 
 /// The data of a cluster in a directory of the host.
 pub(crate) fn host_data(data: &Path) -> Result<Arc<dyn FileSystem>, StartError> {
-    let files = HostFs::open(data).map_err(|source| StartError::Root { action: "opening", path: data.to_owned(), source })?;
+    let files = HostFs::open(data).map_err(|source| StartError::Root {
+        action: "opening",
+        path: data.to_owned(),
+        source,
+    })?;
     Ok(Arc::new(files))
 }
 
@@ -118,20 +144,34 @@ const DEFAULT_PORT: u16 = 5432;
 
 /// Hands the listeners over. PostgreSQL has one port for all its addresses, so those of several TCP listeners must agree.
 fn grant(net: &Net, listeners: Vec<Listener>) -> Result<Listening, StartError> {
-    let mut listening = Listening { port: DEFAULT_PORT, socket_directories: vec![SOCKETS.to_owned()], ..Listening::default() };
+    let mut listening = Listening {
+        port: DEFAULT_PORT,
+        socket_directories: vec![SOCKETS.to_owned()],
+        ..Listening::default()
+    };
     let mut tcp: Vec<(SocketAddr, std::net::TcpListener)> = Vec::new();
     let mut unix = Vec::new();
     for listener in listeners {
         match listener {
-            Listener::Tcp(listener) => tcp.push((listener.local_addr().map_err(StartError::Listener)?, listener)),
+            Listener::Tcp(listener) => tcp.push((
+                listener.local_addr().map_err(StartError::Listener)?,
+                listener,
+            )),
             Listener::Unix(listener) => unix.push(listener),
         }
     }
     if let Some((first, _)) = tcp.first() {
         listening.port = first.port();
-        if let Some((other, _)) = tcp.iter().find(|(address, _)| address.port() != first.port()) {
-            let reason = format!("{first} and {other} have different ports, and PostgreSQL listens on one");
-            return Err(StartError::Listener(std::io::Error::new(std::io::ErrorKind::InvalidInput, reason)));
+        if let Some((other, _)) = tcp
+            .iter()
+            .find(|(address, _)| address.port() != first.port())
+        {
+            let reason =
+                format!("{first} and {other} have different ports, and PostgreSQL listens on one");
+            return Err(StartError::Listener(std::io::Error::new(
+                std::io::ErrorKind::InvalidInput,
+                reason,
+            )));
         }
     }
     for (address, listener) in tcp {
@@ -140,7 +180,10 @@ fn grant(net: &Net, listeners: Vec<Listener>) -> Result<Listening, StartError> {
     }
     for (n, listener) in unix.into_iter().enumerate() {
         let directory = format!("{HOST_SOCKETS}/{n}");
-        net.grant_unix(&format!("{directory}/.s.PGSQL.{}", listening.port), listener);
+        net.grant_unix(
+            &format!("{directory}/.s.PGSQL.{}", listening.port),
+            listener,
+        );
         listening.socket_directories.push(directory);
     }
     Ok(listening)
@@ -152,7 +195,9 @@ fn hba(auth: TcpAuth) -> String {
         TcpAuth::Scram => "scram-sha-256",
         TcpAuth::Trust => "trust",
     };
-    let mut text = String::from("# Written by pglite-oxide at every start.\nlocal all,replication all trust\n");
+    let mut text = String::from(
+        "# Written by pglite-oxide at every start.\nlocal all,replication all trust\n",
+    );
     for network in ["0.0.0.0/0", "::/0"] {
         text.push_str(&format!("host all,replication all {network} {tcp}\n"));
     }
@@ -179,21 +224,46 @@ pub(crate) fn boot(options: WorldOptions) -> Result<(Arc<Kernel>, Listening), St
     vfs.mount("/dev", Arc::new(DevFs::new()));
     vfs.mount("/dev/shm", Arc::new(ShmFs::new(machine.clone())));
     vfs.mount(DATA, options.data);
-    for (directory, mode) in [("/tmp", 0o1777), ("/etc", 0o755), ("/run", 0o755), (SOCKETS, 0o755), (HOST_SOCKETS, 0o755)] {
+    for (directory, mode) in [
+        ("/tmp", 0o1777),
+        ("/etc", 0o755),
+        ("/run", 0o755),
+        (SOCKETS, 0o755),
+        (HOST_SOCKETS, 0o755),
+    ] {
         vfs.mkdir("/", directory, mode)?;
     }
-    for directory in listening.socket_directories.iter().filter(|directory| *directory != SOCKETS) {
+    for directory in listening
+        .socket_directories
+        .iter()
+        .filter(|directory| *directory != SOCKETS)
+    {
         vfs.mkdir("/", directory, 0o755)?;
     }
-    vfs.write("/etc/passwd", 0o644, b"postgres:x:1000:1000:PostgreSQL:/data:/bin/sh\n")?;
+    vfs.write(
+        "/etc/passwd",
+        0o644,
+        b"postgres:x:1000:1000:PostgreSQL:/data:/bin/sh\n",
+    )?;
     vfs.write("/etc/group", 0o644, b"postgres:x:1000:\n")?;
     vfs.write("/etc/hosts", 0o644, b"127.0.0.1 localhost\n::1 localhost\n")?;
     vfs.write(HBA, 0o600, hba(options.tcp_auth).as_bytes())?;
     for mount in &options.mounts {
-        let path = mount.to_str().filter(|path| path.starts_with('/') && *path == path.trim_end_matches('/'));
-        let path = path.ok_or_else(|| StartError::Mount { path: mount.clone(), reason: "it is no absolute path in UTF-8" })?;
-        if TAKEN.iter().any(|taken| path == *taken || path.starts_with(&format!("{taken}/"))) {
-            return Err(StartError::Mount { path: mount.clone(), reason: "the guest has a directory of its own there" });
+        let path = mount
+            .to_str()
+            .filter(|path| path.starts_with('/') && *path == path.trim_end_matches('/'));
+        let path = path.ok_or_else(|| StartError::Mount {
+            path: mount.clone(),
+            reason: "it is no absolute path in UTF-8",
+        })?;
+        if TAKEN
+            .iter()
+            .any(|taken| path == *taken || path.starts_with(&format!("{taken}/")))
+        {
+            return Err(StartError::Mount {
+                path: mount.clone(),
+                reason: "the guest has a directory of its own there",
+            });
         }
         make_directories(&vfs, path)?;
         vfs.mount(path, host_data(mount)?);
@@ -225,8 +295,14 @@ fn make_directories(vfs: &Vfs, path: &str) -> Result<(), Errno> {
 
 /// What standard input is.
 pub(crate) fn null(kernel: &Kernel) -> Result<Arc<dyn File>, Errno> {
-    let how = OpenHow { read: true, ..OpenHow::default() };
-    kernel.vfs().open("/", "/dev/null", &how).map(|(file, _)| file)
+    let how = OpenHow {
+        read: true,
+        ..OpenHow::default()
+    };
+    kernel
+        .vfs()
+        .open("/", "/dev/null", &how)
+        .map(|(file, _)| file)
 }
 
 #[cfg(test)]
@@ -246,7 +322,10 @@ mod tests {
         let (one, two) = (bind(), bind());
         let port = one.local_addr().unwrap().port();
         let listening = grant(&Net::new(), vec![Listener::Tcp(one)]).unwrap();
-        assert_eq!((listening.port, listening.addresses), (port, vec!["127.0.0.1".to_owned()]));
+        assert_eq!(
+            (listening.port, listening.addresses),
+            (port, vec!["127.0.0.1".to_owned()])
+        );
         assert!(grant(&Net::new(), vec![Listener::Tcp(two), Listener::Tcp(bind())]).is_err());
     }
 }

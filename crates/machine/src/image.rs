@@ -41,7 +41,7 @@ impl Image {
                 scratch.instance().cast_const(),
                 globals.as_mut_ptr().cast(),
                 module.instance_size(),
-            )
+            );
         };
         Ok(Self { data, len, globals })
     }
@@ -64,7 +64,7 @@ impl Image {
         unsafe {
             space
                 .module()
-                .fork_instance(space.memory().instance(), self.globals.as_ptr().cast())
+                .fork_instance(space.memory().instance(), self.globals.as_ptr().cast());
         };
     }
 }

@@ -104,7 +104,7 @@ impl Space {
         // SAFETY: both are instances of the same module; the parent is in the kernel and the child has not started.
         unsafe {
             self.module
-                .fork_instance(child.memory.instance(), self.memory.instance().cast_const())
+                .fork_instance(child.memory.instance(), self.memory.instance().cast_const());
         };
         Ok(child)
     }

@@ -36,7 +36,12 @@ impl PostgresConfig {
 
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for PostgresConfig {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(settings: I) -> Self {
-        Self { settings: settings.into_iter().map(|(name, value)| (name.into(), value.into())).collect() }
+        Self {
+            settings: settings
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        }
     }
 }
 
@@ -80,7 +85,12 @@ impl StartConfig {
         check_name("username", &self.username)?;
         check_name("database", &self.database)?;
         let mut options = ClusterOptions::new(self.root.clone());
-        options.settings = self.postgres.settings.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        options.settings = self
+            .postgres
+            .settings
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
         options.startup_args.clone_from(&self.startup_args);
         options.mounts.clone_from(&self.granted);
         options.debug_level = self.debug_level;
@@ -92,7 +102,11 @@ impl StartConfig {
 }
 
 /// The platform's directory for an application's data.
-pub(crate) fn application_root(qualifier: &str, organisation: &str, application: &str) -> Result<PathBuf, String> {
+pub(crate) fn application_root(
+    qualifier: &str,
+    organisation: &str,
+    application: &str,
+) -> Result<PathBuf, String> {
     directories::ProjectDirs::from(qualifier, organisation, application)
         .map(|project| project.data_dir().to_owned())
         .ok_or_else(|| "the user has no home directory".to_owned())
@@ -112,21 +126,23 @@ pub(crate) fn check_name(what: &'static str, name: &str) -> Result<()> {
 macro_rules! start_methods {
     () => {
         /// Keeps the database in this directory of the host; it is made if it is not there. It belongs to one process at a time.
-        #[must_use]
         pub fn path(mut self, root: impl Into<std::path::PathBuf>) -> Self {
             self.start.root = pglite_oxide_cluster::Root::Directory(root.into());
             self
         }
 
         /// Keeps the database in the platform's data directory of an application.
-        #[must_use]
         pub fn app(
             mut self,
             qualifier: impl AsRef<str>,
             organisation: impl AsRef<str>,
             application: impl AsRef<str>,
         ) -> Self {
-            match crate::config::application_root(qualifier.as_ref(), organisation.as_ref(), application.as_ref()) {
+            match crate::config::application_root(
+                qualifier.as_ref(),
+                organisation.as_ref(),
+                application.as_ref(),
+            ) {
                 Ok(root) => self.start.root = pglite_oxide_cluster::Root::Directory(root),
                 Err(reason) => self.start.refused = Some(reason),
             }
@@ -134,33 +150,32 @@ macro_rules! start_methods {
         }
 
         /// [`Self::app`] with its three names in one tuple.
-        #[must_use]
         pub fn app_id(self, app_id: (&str, &str, &str)) -> Self {
             self.app(app_id.0, app_id.1, app_id.2)
         }
 
         /// Keeps the database in memory, for as long as it is open. This is the default.
-        #[must_use]
         pub fn temporary(mut self) -> Self {
             self.start.root = pglite_oxide_cluster::Root::Temporary;
             self
         }
 
         /// [`Self::temporary`]: every temporary database is fresh.
-        #[must_use]
         pub fn fresh_temporary(self) -> Self {
             self.temporary()
         }
 
         /// Sets a PostgreSQL setting. An invalid name or value makes the start fail, naming the setting.
-        #[must_use]
-        pub fn postgres_config(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        pub fn postgres_config(
+            mut self,
+            name: impl Into<String>,
+            value: impl Into<String>,
+        ) -> Self {
             self.start.postgres.insert(name, value);
             self
         }
 
         /// Sets several.
-        #[must_use]
         pub fn postgres_configs<K: Into<String>, V: Into<String>>(
             mut self,
             settings: impl IntoIterator<Item = (K, V)>,
@@ -172,21 +187,18 @@ macro_rules! start_methods {
         }
 
         /// The role of the first session, or in the URL; `postgres`, the superuser, by default. It must exist.
-        #[must_use]
         pub fn username(mut self, username: impl Into<String>) -> Self {
             self.start.username = username.into();
             self
         }
 
         /// The database of the first session, or in the URL; `postgres` by default. It must exist.
-        #[must_use]
         pub fn database(mut self, database: impl Into<String>) -> Self {
             self.start.database = database.into();
             self
         }
 
         /// PostgreSQL's own debug level, 0 to 5. Its log goes to `tracing`, target `pglite_oxide::postgres`.
-        #[must_use]
         pub fn debug_level(mut self, level: crate::options::DebugLevel) -> Self {
             self.start.debug_level = Some(level);
             self
@@ -194,7 +206,6 @@ macro_rules! start_methods {
 
         /// For a persistent database: commits do not wait for the disk (`synchronous_commit=off`). A crash may then lose the last commits (about 0.6 s),
         /// but nothing is ever corrupted. Temporary databases do not wait anyway.
-        #[must_use]
         pub fn relaxed_durability(mut self, enabled: bool) -> Self {
             self.start.relaxed_durability = enabled;
             self
@@ -202,23 +213,22 @@ macro_rules! start_methods {
 
         /// Lets SQL read and write a directory of the host, and what is below it, at the same absolute path: for `COPY` with server-side files. Symbolic links out of
         /// it lead nowhere. Without this call SQL sees no file of the host.
-        #[must_use]
         pub fn grant_directory(mut self, directory: impl Into<std::path::PathBuf>) -> Self {
             self.start.granted.push(directory.into());
             self
         }
 
         /// Adds an argument to the postmaster's command line.
-        #[must_use]
         pub fn startup_arg(mut self, arg: impl Into<String>) -> Self {
             self.start.startup_args.push(arg.into());
             self
         }
 
         /// Adds several.
-        #[must_use]
         pub fn startup_args(mut self, args: impl IntoIterator<Item = impl Into<String>>) -> Self {
-            self.start.startup_args.extend(args.into_iter().map(Into::into));
+            self.start
+                .startup_args
+                .extend(args.into_iter().map(Into::into));
             self
         }
     };

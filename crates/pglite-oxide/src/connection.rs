@@ -80,7 +80,10 @@ impl Connection {
             notifications: VecDeque::new(),
         };
         let lost = |source| Error::ConnectionLost { source };
-        connection.stream.set_write_timeout(Some(WRITE_PATIENCE)).map_err(lost)?;
+        connection
+            .stream
+            .set_write_timeout(Some(WRITE_PATIENCE))
+            .map_err(lost)?;
         connection.stream.set_read_timeout(None).map_err(lost)?;
         let mut startup = BytesMut::new();
         frontend::startup_message(parameters, &mut startup)
@@ -99,13 +102,21 @@ impl Connection {
                     connection.secret_key = body.secret_key();
                 }
                 Message::ParameterStatus(body) => connection.note_parameter(&body)?,
-                Message::NoticeResponse(body) => log_notice(&decode::notice(length, &mut body.fields())?),
-                Message::ErrorResponse(body) => return Err(decode::error(length, &mut body.fields())?.into()),
+                Message::NoticeResponse(body) => {
+                    log_notice(&decode::notice(length, &mut body.fields())?)
+                }
+                Message::ErrorResponse(body) => {
+                    return Err(decode::error(length, &mut body.fields())?.into());
+                }
                 Message::ReadyForQuery(body) => {
                     connection.transaction = body.status();
                     return Ok(connection);
                 }
-                _ => return Err(Error::protocol("the login wants what this crate does not have")),
+                _ => {
+                    return Err(Error::protocol(
+                        "the login wants what this crate does not have",
+                    ));
+                }
             }
         }
     }
@@ -124,7 +135,10 @@ impl Connection {
         self.state = State::InFlight;
         let result = run(self);
         if self.state == State::InFlight {
-            let fatal = matches!(result, Err(Error::ConnectionLost { .. } | Error::Protocol(_)));
+            let fatal = matches!(
+                result,
+                Err(Error::ConnectionLost { .. } | Error::Protocol(_))
+            );
             self.state = if fatal { State::Broken } else { State::Idle };
         }
         if self.incoming.is_empty() && self.incoming.capacity() > KEEP_SIZE {
@@ -143,9 +157,15 @@ impl Connection {
         let mut rest = messages;
         while let Some(length) = decode::frame_length(rest)? {
             self.tracker.sent(decode::tag(rest));
-            rest = rest.get(length..).ok_or_else(|| Error::argument("message", "it ends early"))?;
+            rest = rest
+                .get(length..)
+                .ok_or_else(|| Error::argument("message", "it ends early"))?;
         }
-        if rest.is_empty() { self.write(messages) } else { Err(Error::argument("message", "it ends early")) }
+        if rest.is_empty() {
+            self.write(messages)
+        } else {
+            Err(Error::argument("message", "it ends early"))
+        }
     }
 
     fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
@@ -174,7 +194,9 @@ impl Connection {
     /// The next message but `ParameterStatus`, notifications and notices, which are taken care of. Blocks.
     pub(crate) fn next(&mut self, on_notice: Option<&NoticeCallback>) -> Result<BytesMut> {
         loop {
-            let Some(frame) = self.frame(None)? else { continue };
+            let Some(frame) = self.frame(None)? else {
+                continue;
+            };
             if let Some(frame) = self.absorb(frame, on_notice)? {
                 self.tracker.received(decode::tag(&frame));
                 return Ok(frame);
@@ -183,7 +205,11 @@ impl Connection {
     }
 
     /// Takes care of a message that may come at any time; gives back any other.
-    pub(crate) fn absorb(&mut self, frame: BytesMut, on_notice: Option<&NoticeCallback>) -> Result<Option<BytesMut>> {
+    pub(crate) fn absorb(
+        &mut self,
+        frame: BytesMut,
+        on_notice: Option<&NoticeCallback>,
+    ) -> Result<Option<BytesMut>> {
         if !matches!(decode::tag(&frame), b'S' | b'A' | b'N') {
             return Ok(Some(frame));
         }
@@ -206,8 +232,14 @@ impl Connection {
         Ok(None)
     }
 
-    fn note_parameter(&mut self, body: &postgres_protocol::message::backend::ParameterStatusBody) -> Result<()> {
-        let (name, value) = (body.name().map_err(Error::protocol)?, body.value().map_err(Error::protocol)?);
+    fn note_parameter(
+        &mut self,
+        body: &postgres_protocol::message::backend::ParameterStatusBody,
+    ) -> Result<()> {
+        let (name, value) = (
+            body.name().map_err(Error::protocol)?,
+            body.value().map_err(Error::protocol)?,
+        );
         self.parameters.insert(name.to_owned(), value.to_owned());
         Ok(())
     }
@@ -235,7 +267,9 @@ impl Connection {
     /// Reads what there is, waiting for the first byte at most this long; false if none came.
     fn fill(&mut self, patience: Option<Duration>) -> Result<bool> {
         if self.read_timeout != patience {
-            self.stream.set_read_timeout(patience).map_err(|error| self.lost(error))?;
+            self.stream
+                .set_read_timeout(patience)
+                .map_err(|error| self.lost(error))?;
             self.read_timeout = patience;
         }
         match self.stream.read(&mut self.scratch) {
@@ -244,7 +278,9 @@ impl Connection {
                 self.incoming.extend_from_slice(&self.scratch[..read]);
                 Ok(true)
             }
-            Err(error) if is_timeout(&error) || error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            Err(error) if is_timeout(&error) || error.kind() == io::ErrorKind::Interrupted => {
+                Ok(false)
+            }
             Err(error) => Err(self.lost(error)),
         }
     }
@@ -278,7 +314,9 @@ impl Connection {
     /// Sends a `Sync` if messages sent raw left one missing, so that statements of other kinds can follow.
     pub(crate) fn settle(&mut self) -> Result<()> {
         if self.tracker.is_copying() {
-            return Err(Error::Busy("a COPY begun through the raw protocol is not ended"));
+            return Err(Error::Busy(
+                "a COPY begun through the raw protocol is not ended",
+            ));
         }
         if self.tracker.is_unsynced() {
             let mut sync = BytesMut::new();
@@ -312,7 +350,10 @@ impl Connection {
 }
 
 fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
 }
 
 /// What happens to notices that no callback wants.

@@ -45,7 +45,12 @@ pub struct Connector {
 
 impl Connector {
     pub(crate) fn new(cluster: Arc<Cluster>, username: &str, database: &str) -> Self {
-        Self { cluster, username: username.to_owned(), database: database.to_owned(), parameters: BTreeMap::new() }
+        Self {
+            cluster,
+            username: username.to_owned(),
+            database: database.to_owned(),
+            parameters: BTreeMap::new(),
+        }
     }
 
     /// The role that sessions have; it must exist and have `LOGIN`. Direct sessions need no password.
@@ -80,7 +85,10 @@ impl Connector {
         loop {
             match self.login(deadline) {
                 Ok(connection) => return Ok(Pglite::new(self.clone(), connection)),
-                Err(error) if error.sqlstate() == Some(CANNOT_CONNECT_NOW) && Instant::now() < deadline => {
+                Err(error)
+                    if error.sqlstate() == Some(CANNOT_CONNECT_NOW)
+                        && Instant::now() < deadline =>
+                {
                     if !self.cluster.is_running() {
                         return Err(Error::ClusterGone);
                     }
@@ -99,15 +107,22 @@ impl Connector {
             ("client_encoding", "UTF8"),
             ("application_name", "pglite-oxide"),
         ];
-        let given = self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let fixed = fixed.into_iter().filter(|(name, _)| !self.parameters.contains_key(*name));
+        let given = self
+            .parameters
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let fixed = fixed
+            .into_iter()
+            .filter(|(name, _)| !self.parameters.contains_key(*name));
         Connection::open(stream, fixed.chain(given), deadline)
     }
 
     /// Tells the end of the cluster from the end of one session.
     pub(crate) fn explain(&self, error: Error) -> Error {
         match error {
-            Error::ConnectionLost { .. } | Error::Connect(_) if !self.cluster.is_running() => Error::ClusterGone,
+            Error::ConnectionLost { .. } | Error::Connect(_) if !self.cluster.is_running() => {
+                Error::ClusterGone
+            }
             error => error,
         }
     }
@@ -153,9 +168,19 @@ impl CancelToken {
         let mut request = BytesMut::new();
         frontend::cancel_request(self.process_id, self.secret_key, &mut request);
         let mut stream = cluster.connect()?;
-        let lost = |source| if cluster.is_running() { Error::ConnectionLost { source } } else { Error::ClusterGone };
-        stream.set_write_timeout(Some(CANCEL_PATIENCE)).map_err(lost)?;
-        stream.set_read_timeout(Some(CANCEL_PATIENCE)).map_err(lost)?;
+        let lost = |source| {
+            if cluster.is_running() {
+                Error::ConnectionLost { source }
+            } else {
+                Error::ClusterGone
+            }
+        };
+        stream
+            .set_write_timeout(Some(CANCEL_PATIENCE))
+            .map_err(lost)?;
+        stream
+            .set_read_timeout(Some(CANCEL_PATIENCE))
+            .map_err(lost)?;
         stream.write_all(&request).map_err(lost)?;
         // The postmaster's child ends the connection, without an answer, after it has sent the signal.
         let _ = stream.read(&mut [0; 16]);
@@ -171,6 +196,8 @@ impl CancelToken {
 
 impl fmt::Debug for CancelToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CancelToken").field("process_id", &self.process_id).finish_non_exhaustive()
+        f.debug_struct("CancelToken")
+            .field("process_id", &self.process_id)
+            .finish_non_exhaustive()
     }
 }

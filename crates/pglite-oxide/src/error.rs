@@ -130,7 +130,10 @@ impl Error {
     }
 
     pub(crate) fn argument(what: &'static str, reason: impl Into<String>) -> Self {
-        Self::InvalidArgument { what, reason: reason.into() }
+        Self::InvalidArgument {
+            what,
+            reason: reason.into(),
+        }
     }
 
     pub(crate) fn protocol(what: impl fmt::Display) -> Self {
@@ -159,7 +162,12 @@ impl PgliteError {
         params: Vec<Value>,
         query_options: Option<QueryOptions>,
     ) -> Self {
-        Self(Box::new(Context { source, query: query.into(), params, query_options }))
+        Self(Box::new(Context {
+            source,
+            query: query.into(),
+            params,
+            query_options,
+        }))
     }
 
     /// What PostgreSQL said.

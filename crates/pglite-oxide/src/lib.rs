@@ -38,8 +38,9 @@ pub use connector::{CancelHandle, CancelToken, Connector};
 pub use error::{BoxError, Error, PgliteError, Result};
 pub use notify::{GlobalListenerHandle, ListenerHandle};
 pub use options::{
-    DataTransferContainer, DebugLevel, DescribeQueryParam, DescribeQueryResult, DescribeResultField, ExecProtocolOptions, ExecProtocolResult, FieldInfo,
-    NoticeCallback, ParserMap, QueryOptions, Results, RowMode, Serializer, SerializerMap, TypeParser,
+    DataTransferContainer, DebugLevel, DescribeQueryParam, DescribeQueryResult,
+    DescribeResultField, ExecProtocolOptions, ExecProtocolResult, FieldInfo, NoticeCallback,
+    ParserMap, QueryOptions, Results, RowMode, Serializer, SerializerMap, TypeParser,
 };
 pub use pglite_oxide_cluster::{ConnectError, ShutdownError, StartError};
 pub use protocol::{DatabaseError, NoticeMessage};

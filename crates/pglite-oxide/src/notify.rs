@@ -45,12 +45,21 @@ impl Pglite {
     ///
     /// # Errors
     /// Those of [`Self::exec`].
-    pub fn listen(&mut self, channel: &str, callback: impl Fn(&str) + Send + Sync + 'static) -> Result<ListenerHandle> {
+    pub fn listen(
+        &mut self,
+        channel: &str,
+        callback: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Result<ListenerHandle> {
         self.exec(&format!("LISTEN {}", quote_identifier(channel)), None)?;
         let id = self.listeners.next;
         self.listeners.next += 1;
-        self.listeners.channels.insert(id, (channel.to_owned(), Arc::new(callback)));
-        Ok(ListenerHandle { id, channel: channel.to_owned() })
+        self.listeners
+            .channels
+            .insert(id, (channel.to_owned(), Arc::new(callback)));
+        Ok(ListenerHandle {
+            id,
+            channel: channel.to_owned(),
+        })
     }
 
     /// Removes a callback; without another one on its channel, the session stops listening there.
@@ -59,10 +68,19 @@ impl Pglite {
     /// Those of [`Self::exec`].
     pub fn unlisten(&mut self, handle: ListenerHandle) -> Result<()> {
         self.listeners.channels.remove(&handle.id);
-        if self.listeners.channels.values().any(|(channel, _)| *channel == handle.channel) {
+        if self
+            .listeners
+            .channels
+            .values()
+            .any(|(channel, _)| *channel == handle.channel)
+        {
             return Ok(());
         }
-        self.exec(&format!("UNLISTEN {}", quote_identifier(&handle.channel)), None).map(drop)
+        self.exec(
+            &format!("UNLISTEN {}", quote_identifier(&handle.channel)),
+            None,
+        )
+        .map(drop)
     }
 
     /// Stops listening on a channel and removes all its callbacks.
@@ -70,12 +88,18 @@ impl Pglite {
     /// # Errors
     /// Those of [`Self::exec`].
     pub fn unlisten_channel(&mut self, channel: &str) -> Result<()> {
-        self.listeners.channels.retain(|_, (known, _)| known != channel);
-        self.exec(&format!("UNLISTEN {}", quote_identifier(channel)), None).map(drop)
+        self.listeners
+            .channels
+            .retain(|_, (known, _)| known != channel);
+        self.exec(&format!("UNLISTEN {}", quote_identifier(channel)), None)
+            .map(drop)
     }
 
     /// Calls back with channel and payload of every notification of a channel that the session listens on.
-    pub fn on_notification(&mut self, callback: impl Fn(&str, &str) + Send + Sync + 'static) -> GlobalListenerHandle {
+    pub fn on_notification(
+        &mut self,
+        callback: impl Fn(&str, &str) + Send + Sync + 'static,
+    ) -> GlobalListenerHandle {
         let id = self.listeners.next;
         self.listeners.next += 1;
         self.listeners.global.insert(id, Arc::new(callback));

@@ -115,13 +115,21 @@ impl ExecProtocolOptions {
     /// The default without `sync_to_fs`.
     #[must_use]
     pub const fn no_sync() -> Self {
-        Self { sync_to_fs: false, throw_on_error: true, on_notice: None, data_transfer_container: None }
+        Self {
+            sync_to_fs: false,
+            throw_on_error: true,
+            on_notice: None,
+            data_transfer_container: None,
+        }
     }
 }
 
 impl Default for ExecProtocolOptions {
     fn default() -> Self {
-        Self { sync_to_fs: true, ..Self::no_sync() }
+        Self {
+            sync_to_fs: true,
+            ..Self::no_sync()
+        }
     }
 }
 
@@ -154,7 +162,9 @@ pub struct DescribeQueryParam {
 
 impl fmt::Debug for DescribeQueryParam {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DescribeQueryParam").field("data_type_id", &self.data_type_id).finish_non_exhaustive()
+        f.debug_struct("DescribeQueryParam")
+            .field("data_type_id", &self.data_type_id)
+            .finish_non_exhaustive()
     }
 }
 

@@ -31,7 +31,11 @@ pub(crate) struct Raw {
 
 impl Raw {
     /// Runs statements by the simple protocol.
-    pub(crate) fn exec(connection: &mut Connection, sql: &str, options: &QueryOptions) -> Outcome<Vec<Self>> {
+    pub(crate) fn exec(
+        connection: &mut Connection,
+        sql: &str,
+        options: &QueryOptions,
+    ) -> Outcome<Vec<Self>> {
         connection.settle()?;
         let mut message = BytesMut::new();
         frontend::query(&device::rewrite(sql), &mut message).map_err(bad_sql)?;
@@ -40,7 +44,13 @@ impl Raw {
     }
 
     /// Runs one statement by the extended protocol.
-    pub(crate) fn query(connection: &mut Connection, types: &Types, sql: &str, params: &[Value], options: &QueryOptions) -> Outcome<Vec<Self>> {
+    pub(crate) fn query(
+        connection: &mut Connection,
+        types: &Types,
+        sql: &str,
+        params: &[Value],
+        options: &QueryOptions,
+    ) -> Outcome<Vec<Self>> {
         connection.settle()?;
         let mut messages = BytesMut::new();
         let texts = if params.is_empty() {
@@ -62,7 +72,11 @@ impl Raw {
                     value => types
                         .serialize(value, type_id, &options.serializers)
                         .map(Some)
-                        .map_err(|source| Error::Serialize { number, type_id, source }),
+                        .map_err(|source| Error::Serialize {
+                            number,
+                            type_id,
+                            source,
+                        }),
                 })
                 .collect::<Result<Vec<_>>>()?
         };
@@ -73,9 +87,13 @@ impl Raw {
             }
             None => Ok(IsNull::Yes),
         };
-        frontend::bind("", "", [], texts.iter(), write, [], &mut messages).map_err(|error| match error {
-            frontend::BindError::Conversion(error) => Error::Other(error),
-            frontend::BindError::Serialization(error) => Error::argument("parameters", error.to_string()),
+        frontend::bind("", "", [], texts.iter(), write, [], &mut messages).map_err(|error| {
+            match error {
+                frontend::BindError::Conversion(error) => Error::Other(error),
+                frontend::BindError::Serialization(error) => {
+                    Error::argument("parameters", error.to_string())
+                }
+            }
         })?;
         frontend::describe(b'P', "", &mut messages).map_err(bad_sql)?;
         frontend::execute("", 0, &mut messages).map_err(bad_sql)?;
@@ -85,7 +103,11 @@ impl Raw {
     }
 
     /// Parses a statement; types of its parameters and its columns.
-    pub(crate) fn describe(connection: &mut Connection, sql: &str, options: &QueryOptions) -> Outcome<(Vec<i32>, Vec<Field>)> {
+    pub(crate) fn describe(
+        connection: &mut Connection,
+        sql: &str,
+        options: &QueryOptions,
+    ) -> Outcome<(Vec<i32>, Vec<Field>)> {
         connection.settle()?;
         let mut messages = BytesMut::new();
         parse(sql, options, &mut messages)?;
@@ -98,7 +120,9 @@ impl Raw {
             match message {
                 Message::ParameterDescription(body) => params = decode::parameters(&body)?,
                 Message::RowDescription(body) => fields = decode::columns(&body)?,
-                Message::ErrorResponse(body) => refusal = Some(decode::error(length, &mut body.fields())?),
+                Message::ErrorResponse(body) => {
+                    refusal = Some(decode::error(length, &mut body.fields())?)
+                }
                 Message::ReadyForQuery(body) => {
                     connection.transaction = body.status();
                     return Ok(((params, fields), refusal));
@@ -109,7 +133,11 @@ impl Raw {
     }
 
     /// Reads answers up to `ReadyForQuery`.
-    fn collect(connection: &mut Connection, options: &QueryOptions, extended: bool) -> Outcome<Vec<Self>> {
+    fn collect(
+        connection: &mut Connection,
+        options: &QueryOptions,
+        extended: bool,
+    ) -> Outcome<Vec<Self>> {
         let mut results = Vec::new();
         let mut current = Self::default();
         let mut refusal = None;
@@ -120,12 +148,17 @@ impl Raw {
                 Message::DataRow(body) => current.rows.push(body),
                 Message::CopyInResponse(_) => send_copy(connection, options, extended)?,
                 Message::CopyOutResponse(_) => current.blob = Some(Vec::new()),
-                Message::CopyData(body) => current.blob.get_or_insert_default().extend_from_slice(body.data()),
+                Message::CopyData(body) => current
+                    .blob
+                    .get_or_insert_default()
+                    .extend_from_slice(body.data()),
                 Message::CommandComplete(body) => {
                     current.affected_rows = affected(body.tag().map_err(Error::protocol)?);
                     results.push(std::mem::take(&mut current));
                 }
-                Message::EmptyQueryResponse | Message::PortalSuspended => results.push(std::mem::take(&mut current)),
+                Message::EmptyQueryResponse | Message::PortalSuspended => {
+                    results.push(std::mem::take(&mut current))
+                }
                 Message::ErrorResponse(body) => {
                     refusal.get_or_insert(decode::error(length, &mut body.fields())?);
                 }
@@ -145,33 +178,73 @@ impl Raw {
 
     /// The values' text forms.
     pub(crate) fn texts(&self) -> Result<Vec<Vec<Option<String>>>> {
-        self.rows.iter().map(|row| values(row)?.into_iter().map(|value| value.map(text).transpose().map(|text| text.map(str::to_owned))).collect()).collect()
+        self.rows
+            .iter()
+            .map(|row| {
+                values(row)?
+                    .into_iter()
+                    .map(|value| {
+                        value
+                            .map(text)
+                            .transpose()
+                            .map(|text| text.map(str::to_owned))
+                    })
+                    .collect()
+            })
+            .collect()
     }
 
     /// Reads the values.
     pub(crate) fn into_results(self, types: &Types, options: &QueryOptions) -> Result<Results> {
-        let columns: Vec<_> = self.fields.iter().map(|field| types.column(field.data_type_id, &options.parsers)).collect();
+        let columns: Vec<_> = self
+            .fields
+            .iter()
+            .map(|field| types.column(field.data_type_id, &options.parsers))
+            .collect();
         let mut rows = Vec::with_capacity(self.rows.len());
         for row in &self.rows {
-            let read = values(row)?.into_iter().zip(&columns).map(|(value, column)| match value {
-                None => Ok(Value::Null),
-                Some(value) => text(value).map(|text| column.parse(text)),
-            });
+            let read = values(row)?
+                .into_iter()
+                .zip(&columns)
+                .map(|(value, column)| match value {
+                    None => Ok(Value::Null),
+                    Some(value) => text(value).map(|text| column.parse(text)),
+                });
             rows.push(match options.row_mode.unwrap_or_default() {
                 RowMode::Array => Value::Array(read.collect::<Result<_>>()?),
                 RowMode::Object => {
                     let names = self.fields.iter().map(|field| field.name.clone());
-                    Value::Object(names.zip(read).map(|(name, value)| Ok((name, value?))).collect::<Result<Map<_, _>>>()?)
+                    Value::Object(
+                        names
+                            .zip(read)
+                            .map(|(name, value)| Ok((name, value?)))
+                            .collect::<Result<Map<_, _>>>()?,
+                    )
                 }
             });
         }
-        let fields = self.fields.into_iter().map(|field| FieldInfo { name: field.name, data_type_id: field.data_type_id }).collect();
-        Ok(Results { rows, fields, affected_rows: self.affected_rows, blob: self.blob })
+        let fields = self
+            .fields
+            .into_iter()
+            .map(|field| FieldInfo {
+                name: field.name,
+                data_type_id: field.data_type_id,
+            })
+            .collect();
+        Ok(Results {
+            rows,
+            fields,
+            affected_rows: self.affected_rows,
+            blob: self.blob,
+        })
     }
 }
 
 fn parse(sql: &str, options: &QueryOptions, out: &mut BytesMut) -> Result<()> {
-    let types = options.param_types.iter().map(|type_id| type_id.cast_unsigned());
+    let types = options
+        .param_types
+        .iter()
+        .map(|type_id| type_id.cast_unsigned());
     frontend::parse("", &device::rewrite(sql), types, out).map_err(bad_sql)
 }
 
@@ -182,17 +255,25 @@ fn bad_sql(error: std::io::Error) -> Error {
 /// The values of a row, as bytes.
 fn values(row: &DataRowBody) -> Result<Vec<Option<&[u8]>>> {
     let buffer = row.buffer();
-    row.ranges().map(|range| Ok(range.map(|range| &buffer[range]))).collect().map_err(Error::protocol)
+    row.ranges()
+        .map(|range| Ok(range.map(|range| &buffer[range])))
+        .collect()
+        .map_err(Error::protocol)
 }
 
 fn text(bytes: &[u8]) -> Result<&str> {
-    std::str::from_utf8(bytes).map_err(|_| Error::protocol("a value that is not UTF-8: has client_encoding been changed?"))
+    std::str::from_utf8(bytes).map_err(|_| {
+        Error::protocol("a value that is not UTF-8: has client_encoding been changed?")
+    })
 }
 
 /// Rows that a command tag tells of.
 fn affected(tag: &str) -> Option<usize> {
     let mut words = tag.split(' ');
-    let counted = matches!(words.next()?, "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "COPY");
+    let counted = matches!(
+        words.next()?,
+        "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "COPY"
+    );
     words.next_back().filter(|_| counted)?.parse().ok()
 }
 
@@ -203,13 +284,16 @@ fn send_copy(connection: &mut Connection, options: &QueryOptions, extended: bool
         Some(blob) => {
             for chunk in blob.chunks(COPY_CHUNK) {
                 message.clear();
-                frontend::CopyData::new(chunk).map_err(bad_sql)?.write(&mut message);
+                frontend::CopyData::new(chunk)
+                    .map_err(bad_sql)?
+                    .write(&mut message);
                 connection.send(&message)?;
             }
             message.clear();
             frontend::copy_done(&mut message);
         }
-        None => frontend::copy_fail("no data given: set QueryOptions::blob", &mut message).map_err(bad_sql)?,
+        None => frontend::copy_fail("no data given: set QueryOptions::blob", &mut message)
+            .map_err(bad_sql)?,
     }
     if extended {
         // The one sent with the statement was taken for a part of the data.

@@ -58,7 +58,10 @@ impl PgliteServer {
     /// # Errors
     /// See [`PgliteServerBuilder::start`].
     pub fn temporary_tcp() -> Result<Self> {
-        Self::builder().temporary().tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).start()
+        Self::builder()
+            .temporary()
+            .tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0))
+            .start()
     }
 
     /// A temporary database on a Unix socket in a new directory that only this user can enter.
@@ -100,12 +103,24 @@ impl PgliteServer {
         let database = encode(&self.database);
         match (self.tcp, &self.unix) {
             (Some(address), _) => {
-                let password = self.password.as_ref().map_or_else(String::new, |password| format!(":{}", encode(password)));
+                let password = self
+                    .password
+                    .as_ref()
+                    .map_or_else(String::new, |password| format!(":{}", encode(password)));
                 format!("postgresql://{user}{password}@{address}/{database}?sslmode=disable")
             }
             (None, Some(unix)) => {
-                let directory = unix.path.parent().unwrap_or(Path::new("/")).to_string_lossy().into_owned();
-                format!("postgresql://{user}@localhost:{}/{database}?host={}&sslmode=disable", self.cluster.port(), encode(&directory))
+                let directory = unix
+                    .path
+                    .parent()
+                    .unwrap_or(Path::new("/"))
+                    .to_string_lossy()
+                    .into_owned();
+                format!(
+                    "postgresql://{user}@localhost:{}/{database}?host={}&sslmode=disable",
+                    self.cluster.port(),
+                    encode(&directory)
+                )
             }
             (None, None) => String::new(),
         }
@@ -134,13 +149,18 @@ impl PgliteServer {
     /// # Errors
     /// [`Error::Shutdown`] when it has not stopped in order; it is killed then, and recovers at its next start.
     pub fn shutdown(self) -> Result<()> {
-        Ok(self.cluster.shutdown(ShutdownMode::Fast, SHUTDOWN_PATIENCE)?)
+        Ok(self
+            .cluster
+            .shutdown(ShutdownMode::Fast, SHUTDOWN_PATIENCE)?)
     }
 }
 
 impl fmt::Debug for PgliteServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PgliteServer").field("tcp", &self.tcp).field("unix", &self.socket_path()).finish_non_exhaustive()
+        f.debug_struct("PgliteServer")
+            .field("tcp", &self.tcp)
+            .field("unix", &self.socket_path())
+            .finish_non_exhaustive()
     }
 }
 
@@ -234,7 +254,10 @@ impl PgliteServerBuilder {
         };
         let mut bound = None;
         if let Some(address) = tcp {
-            let failed = |source| Error::Listen { address: address.to_string(), source };
+            let failed = |source| Error::Listen {
+                address: address.to_string(),
+                source,
+            };
             let listener = TcpListener::bind(address).map_err(failed)?;
             bound = Some(listener.local_addr().map_err(failed)?);
             options.listeners.push(Listener::Tcp(listener));
@@ -262,8 +285,15 @@ impl PgliteServerBuilder {
             Root::Directory(path) => path.clone(),
         };
         let cluster = Arc::new(Cluster::start(options)?);
-        let server =
-            PgliteServer { cluster, username: self.start.username, database: self.start.database, password, tcp: bound, unix, root };
+        let server = PgliteServer {
+            cluster,
+            username: self.start.username,
+            database: self.start.database,
+            password,
+            tcp: bound,
+            unix,
+            root,
+        };
         server.set_password()?;
         Ok(server)
     }
@@ -275,10 +305,15 @@ const DEFAULT_PORT: u16 = 5432;
 impl PgliteServer {
     /// Stores the password's verifier; before that nobody gets in over TCP.
     fn set_password(&self) -> Result<()> {
-        let Some(password) = &self.password else { return Ok(()) };
+        let Some(password) = &self.password else {
+            return Ok(());
+        };
         let mut session = self.connector().connect()?;
         let quoted = password.replace('\'', "''");
-        let sql = format!("SET standard_conforming_strings = on; ALTER ROLE {} PASSWORD '{quoted}'", quote_identifier(&self.username));
+        let sql = format!(
+            "SET standard_conforming_strings = on; ALTER ROLE {} PASSWORD '{quoted}'",
+            quote_identifier(&self.username)
+        );
         session.exec(&sql, None)?;
         session.close()
     }
@@ -294,19 +329,38 @@ fn random_password() -> Result<String> {
 fn listen_unix(place: UnixPlace, port: u16) -> Result<(UnixListener, UnixSocket)> {
     let name = format!(".s.PGSQL.{port}");
     let mut socket = match place {
-        UnixPlace::At(path) if path.is_dir() => UnixSocket { path: path.join(name), directory: None },
-        UnixPlace::At(path) => UnixSocket { path, directory: None },
+        UnixPlace::At(path) if path.is_dir() => UnixSocket {
+            path: path.join(name),
+            directory: None,
+        },
+        UnixPlace::At(path) => UnixSocket {
+            path,
+            directory: None,
+        },
         UnixPlace::Private => {
             let directory = std::env::temp_dir().join(format!("pglite-{}", random_password()?));
-            let failed = |source| Error::Listen { address: directory.display().to_string(), source };
-            std::fs::DirBuilder::new().mode(0o700).create(&directory).map_err(failed)?;
-            UnixSocket { path: directory.join(name), directory: Some(directory) }
+            let failed = |source| Error::Listen {
+                address: directory.display().to_string(),
+                source,
+            };
+            std::fs::DirBuilder::new()
+                .mode(0o700)
+                .create(&directory)
+                .map_err(failed)?;
+            UnixSocket {
+                path: directory.join(name),
+                directory: Some(directory),
+            }
         }
     };
-    let failed = |source| Error::Listen { address: socket.path.display().to_string(), source };
+    let failed = |source| Error::Listen {
+        address: socket.path.display().to_string(),
+        source,
+    };
     match UnixListener::bind(&socket.path) {
         Ok(listener) => {
-            std::fs::set_permissions(&socket.path, std::fs::Permissions::from_mode(0o777)).map_err(failed)?;
+            std::fs::set_permissions(&socket.path, std::fs::Permissions::from_mode(0o777))
+                .map_err(failed)?;
             Ok((listener, socket))
         }
         Err(source) => {
@@ -337,8 +391,14 @@ mod tests {
     fn socket_files_are_private_and_removed() {
         let (listener, socket) = listen_unix(UnixPlace::Private, 5432).unwrap();
         let directory = socket.directory.clone().unwrap();
-        assert_eq!(std::fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
-        assert!(listen_unix(UnixPlace::At(socket.path.clone()), 5432).is_err(), "in use");
+        assert_eq!(
+            std::fs::metadata(&directory).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
+        assert!(
+            listen_unix(UnixPlace::At(socket.path.clone()), 5432).is_err(),
+            "in use"
+        );
         assert!(socket.path.exists(), "the other one's socket stays");
         drop((listener, socket));
         assert!(!directory.exists());

@@ -16,7 +16,8 @@ use crate::connector::{CancelToken, Connector};
 use crate::error::{Error, PgliteError, Result};
 use crate::notify::Listeners;
 use crate::options::{
-    DescribeQueryParam, DescribeQueryResult, DescribeResultField, ExecProtocolOptions, ExecProtocolResult, QueryOptions, Results,
+    DescribeQueryParam, DescribeQueryResult, DescribeResultField, ExecProtocolOptions,
+    ExecProtocolResult, QueryOptions, Results,
 };
 use crate::protocol::{BackendMessage, DatabaseError, decode};
 use crate::results::Raw;
@@ -47,11 +48,15 @@ pub struct Pglite {
 
 impl Pglite {
     pub(crate) fn new(connector: Connector, connection: Connection) -> Self {
-        Self { connector, connection, types: Types::default(), listeners: Listeners::default() }
+        Self {
+            connector,
+            connection,
+            types: Types::default(),
+            listeners: Listeners::default(),
+        }
     }
 
     /// Starts to describe a database.
-    #[must_use]
     pub fn builder() -> PgliteBuilder {
         PgliteBuilder::new()
     }
@@ -104,11 +109,18 @@ impl Pglite {
     ///
     /// # Errors
     /// [`Error::Database`] when PostgreSQL refuses; [`Error::Serialize`] when a parameter has no form of the type wanted.
-    pub fn query(&mut self, sql: &str, params: &[Value], options: Option<&QueryOptions>) -> Result<Results> {
+    pub fn query(
+        &mut self,
+        sql: &str,
+        params: &[Value],
+        options: Option<&QueryOptions>,
+    ) -> Result<Results> {
         let defaults = QueryOptions::default();
         let options_or = options.unwrap_or(&defaults);
         let types = &self.types;
-        let outcome = self.connection.request(|connection| Raw::query(connection, types, sql, params, options_or));
+        let outcome = self
+            .connection
+            .request(|connection| Raw::query(connection, types, sql, params, options_or));
         let raw = self.finish(outcome, sql, params, options)?;
         let raw = raw.into_iter().next().unwrap_or_default();
         self.learn_types(std::slice::from_ref(&raw))?;
@@ -122,10 +134,14 @@ impl Pglite {
     pub fn exec(&mut self, sql: &str, options: Option<&QueryOptions>) -> Result<Vec<Results>> {
         let defaults = QueryOptions::default();
         let options_or = options.unwrap_or(&defaults);
-        let outcome = self.connection.request(|connection| Raw::exec(connection, sql, options_or));
+        let outcome = self
+            .connection
+            .request(|connection| Raw::exec(connection, sql, options_or));
         let raw = self.finish(outcome, sql, &[], options)?;
         self.learn_types(&raw)?;
-        raw.into_iter().map(|raw| raw.into_results(&self.types, options_or)).collect()
+        raw.into_iter()
+            .map(|raw| raw.into_results(&self.types, options_or))
+            .collect()
     }
 
     /// Gives an error its statement, and tells listeners what arrived meanwhile.
@@ -140,13 +156,22 @@ impl Pglite {
         self.deliver();
         match outcome {
             (value, None) => Ok(value),
-            (_, Some(error)) => Err(Error::Database(PgliteError::new(error, sql, params.to_vec(), options.cloned()))),
+            (_, Some(error)) => Err(Error::Database(PgliteError::new(
+                error,
+                sql,
+                params.to_vec(),
+                options.cloned(),
+            ))),
         }
     }
 
     /// Asks the catalogue about users' types among the columns, once for each.
     fn learn_types(&mut self, raw: &[Raw]) -> Result<()> {
-        let unknown: Vec<i32> = raw.iter().flat_map(Raw::type_ids).filter(|&id| self.types.is_unknown(id)).collect();
+        let unknown: Vec<i32> = raw
+            .iter()
+            .flat_map(Raw::type_ids)
+            .filter(|&id| self.types.is_unknown(id))
+            .collect();
         if !unknown.is_empty() && self.connection.transaction != b'E' {
             self.refresh_array_types()?;
             self.types.settle(unknown);
@@ -161,14 +186,26 @@ impl Pglite {
     pub fn refresh_array_types(&mut self) -> Result<()> {
         const SQL: &str = "SELECT oid::int8::text, typelem::int8::text, typdelim::text FROM pg_catalog.pg_type \
             WHERE typcategory = 'A' AND typelem <> 0 AND oid >= 16384";
-        let outcome = self.connection.request(|connection| Raw::exec(connection, SQL, &QueryOptions::default()));
+        let outcome = self
+            .connection
+            .request(|connection| Raw::exec(connection, SQL, &QueryOptions::default()));
         let raw = self.finish(outcome, SQL, &[], None)?;
         let mut arrays = HashMap::new();
         for row in raw.first().map(Raw::texts).transpose()?.unwrap_or_default() {
             if let [Some(array), Some(element), Some(delimiter)] = row.as_slice()
-                && let (Ok(array), Ok(element), Some(delimiter)) = (array.parse::<u32>(), element.parse::<u32>(), delimiter.chars().next())
+                && let (Ok(array), Ok(element), Some(delimiter)) = (
+                    array.parse::<u32>(),
+                    element.parse::<u32>(),
+                    delimiter.chars().next(),
+                )
             {
-                arrays.insert(array.cast_signed(), ArrayType { element: element.cast_signed(), delimiter });
+                arrays.insert(
+                    array.cast_signed(),
+                    ArrayType {
+                        element: element.cast_signed(),
+                        delimiter,
+                    },
+                );
             }
         }
         self.types.set_arrays(arrays);
@@ -179,19 +216,32 @@ impl Pglite {
     ///
     /// # Errors
     /// [`Error::Database`] when PostgreSQL cannot plan it.
-    pub fn describe_query(&mut self, sql: &str, options: Option<&QueryOptions>) -> Result<DescribeQueryResult> {
+    pub fn describe_query(
+        &mut self,
+        sql: &str,
+        options: Option<&QueryOptions>,
+    ) -> Result<DescribeQueryResult> {
         let defaults = QueryOptions::default();
         let options_or = options.unwrap_or(&defaults);
-        let outcome = self.connection.request(|connection| Raw::describe(connection, sql, options_or));
+        let outcome = self
+            .connection
+            .request(|connection| Raw::describe(connection, sql, options_or));
         let (params, fields) = self.finish(outcome, sql, &[], options)?;
         Ok(DescribeQueryResult {
             query_params: params
                 .into_iter()
-                .map(|data_type_id| DescribeQueryParam { data_type_id, serializer: self.types.serializer(data_type_id) })
+                .map(|data_type_id| DescribeQueryParam {
+                    data_type_id,
+                    serializer: self.types.serializer(data_type_id),
+                })
                 .collect(),
             result_fields: fields
                 .into_iter()
-                .map(|field| DescribeResultField { parser: self.types.parser(field.data_type_id), name: field.name, data_type_id: field.data_type_id })
+                .map(|field| DescribeResultField {
+                    parser: self.types.parser(field.data_type_id),
+                    name: field.name,
+                    data_type_id: field.data_type_id,
+                })
                 .collect(),
         })
     }
@@ -200,9 +250,14 @@ impl Pglite {
     ///
     /// # Errors
     /// The body's error, or PostgreSQL's at `BEGIN` or `COMMIT` (a serialisation failure, a deferred constraint).
-    pub fn transaction<T>(&mut self, body: impl FnOnce(&mut Transaction<'_>) -> Result<T>) -> Result<T> {
+    pub fn transaction<T>(
+        &mut self,
+        body: impl FnOnce(&mut Transaction<'_>) -> Result<T>,
+    ) -> Result<T> {
         if self.connection.transaction != b'I' {
-            return Err(Error::Busy("a transaction is open already; use savepoints inside it"));
+            return Err(Error::Busy(
+                "a transaction is open already; use savepoints inside it",
+            ));
         }
         self.exec("BEGIN", None)?;
         let mut transaction = Transaction::new(self);
@@ -223,7 +278,11 @@ impl Pglite {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for bytes that are not whole messages; nothing was sent then.
-    pub fn exec_protocol_raw(&mut self, message: &[u8], options: ExecProtocolOptions) -> Result<Vec<u8>> {
+    pub fn exec_protocol_raw(
+        &mut self,
+        message: &[u8],
+        options: ExecProtocolOptions,
+    ) -> Result<Vec<u8>> {
         let mut answer = Vec::new();
         self.exec_protocol_raw_stream(message, options, |bytes| {
             answer.extend_from_slice(bytes);
@@ -256,7 +315,9 @@ impl Pglite {
                 }
             };
             while !connection.tracker.is_settled() {
-                let Some(frame) = connection.frame(None)? else { continue };
+                let Some(frame) = connection.frame(None)? else {
+                    continue;
+                };
                 tell(&frame);
                 if let Some(frame) = connection.absorb(frame, options.on_notice.as_ref())? {
                     connection.tracker.received(decode::tag(&frame));
@@ -276,7 +337,11 @@ impl Pglite {
     ///
     /// # Errors
     /// As [`Self::exec_protocol_raw`], and [`Error::Database`].
-    pub fn exec_protocol(&mut self, message: &[u8], options: ExecProtocolOptions) -> Result<ExecProtocolResult> {
+    pub fn exec_protocol(
+        &mut self,
+        message: &[u8],
+        options: ExecProtocolOptions,
+    ) -> Result<ExecProtocolResult> {
         let throw_on_error = options.throw_on_error;
         let data = self.exec_protocol_raw(message, options)?;
         let mut messages = Vec::new();
@@ -348,7 +413,10 @@ impl Drop for Pglite {
 
 impl fmt::Debug for Pglite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pglite").field("process_id", &self.connection.process_id).field("ready", &self.is_ready()).finish_non_exhaustive()
+        f.debug_struct("Pglite")
+            .field("process_id", &self.connection.process_id)
+            .field("ready", &self.is_ready())
+            .finish_non_exhaustive()
     }
 }
 

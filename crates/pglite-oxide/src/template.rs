@@ -60,7 +60,10 @@ impl QueryTemplate {
     /// The statement.
     #[must_use]
     pub fn build(self) -> TemplatedQuery {
-        TemplatedQuery { query: self.sql, params: self.params }
+        TemplatedQuery {
+            query: self.sql,
+            params: self.params,
+        }
     }
 }
 
@@ -74,13 +77,29 @@ pub fn format_query(session: &mut Pglite, sql: &str, params: &[Value]) -> Result
     for (value, param) in params.iter().zip(&described.query_params) {
         let text = match (value, &param.serializer) {
             (Value::Null, _) => Value::Null,
-            (value, Some(serializer)) => Value::String(serializer(value).map_err(crate::error::Error::Other)?),
+            (value, Some(serializer)) => {
+                Value::String(serializer(value).map_err(crate::error::Error::Other)?)
+            }
             (Value::String(text), None) => Value::String(text.clone()),
             (value, None) => Value::String(value.to_string()),
         };
-        let options = crate::options::QueryOptions { param_types: vec![crate::types::TEXT], ..Default::default() };
-        let quoted = session.query("SELECT quote_nullable($1) AS literal", &[text], Some(&options))?;
-        literals.push(quoted.rows.first().and_then(|row| row["literal"].as_str()).unwrap_or("NULL").to_owned());
+        let options = crate::options::QueryOptions {
+            param_types: vec![crate::types::TEXT],
+            ..Default::default()
+        };
+        let quoted = session.query(
+            "SELECT quote_nullable($1) AS literal",
+            &[text],
+            Some(&options),
+        )?;
+        literals.push(
+            quoted
+                .rows
+                .first()
+                .and_then(|row| row["literal"].as_str())
+                .unwrap_or("NULL")
+                .to_owned(),
+        );
     }
     Ok(fill(sql, &literals))
 }
@@ -91,8 +110,14 @@ fn fill(sql: &str, literals: &[String]) -> String {
     let mut rest = sql;
     while let Some(at) = rest.find('$') {
         out.push_str(&rest[..at]);
-        let digits: String = rest[at + 1..].chars().take_while(char::is_ascii_digit).collect();
-        let literal = digits.parse::<usize>().ok().and_then(|number| literals.get(number.checked_sub(1)?));
+        let digits: String = rest[at + 1..]
+            .chars()
+            .take_while(char::is_ascii_digit)
+            .collect();
+        let literal = digits
+            .parse::<usize>()
+            .ok()
+            .and_then(|number| literals.get(number.checked_sub(1)?));
         match literal {
             Some(literal) => out.push_str(literal),
             None => out.push_str(&rest[at..at + 1 + digits.len()]),
@@ -110,7 +135,13 @@ mod tests {
     #[test]
     fn parts_become_a_statement() {
         let mut template = QueryTemplate::new();
-        template.push_sql("SELECT ").push_identifier("odd\"name").push_sql(" WHERE a = ").push_param(5).push_sql(" AND b = ").push_param("x");
+        template
+            .push_sql("SELECT ")
+            .push_identifier("odd\"name")
+            .push_sql(" WHERE a = ")
+            .push_param(5)
+            .push_sql(" AND b = ")
+            .push_param("x");
         let built = template.build();
         assert_eq!(built.query, r#"SELECT "odd""name" WHERE a = $1 AND b = $2"#);
         assert_eq!(built.params, [json!(5), json!("x")]);

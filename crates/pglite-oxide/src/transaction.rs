@@ -15,14 +15,22 @@ pub struct Transaction<'a> {
 
 impl<'a> Transaction<'a> {
     pub(crate) fn new(session: &'a mut Pglite) -> Self {
-        Self { session, closed: false }
+        Self {
+            session,
+            closed: false,
+        }
     }
 
     /// [`Pglite::query`] in this transaction.
     ///
     /// # Errors
     /// Those of [`Pglite::query`]; [`Error::Closed`] after the end.
-    pub fn query(&mut self, sql: &str, params: &[Value], options: Option<&QueryOptions>) -> Result<Results> {
+    pub fn query(
+        &mut self,
+        sql: &str,
+        params: &[Value],
+        options: Option<&QueryOptions>,
+    ) -> Result<Results> {
         self.open()?.query(sql, params, options)
     }
 
@@ -43,7 +51,11 @@ impl<'a> Transaction<'a> {
     }
 
     fn open(&mut self) -> Result<&mut Pglite> {
-        if self.closed { Err(Error::Closed) } else { Ok(self.session) }
+        if self.closed {
+            Err(Error::Closed)
+        } else {
+            Ok(self.session)
+        }
     }
 
     /// Commits now; the transaction can do nothing afterwards.
@@ -53,9 +65,13 @@ impl<'a> Transaction<'a> {
     pub fn commit(&mut self) -> Result<()> {
         let failed = self.open()?.connection.transaction == b'E';
         self.closed = true;
-        self.session.exec(if failed { "ROLLBACK" } else { "COMMIT" }, None)?;
+        self.session
+            .exec(if failed { "ROLLBACK" } else { "COMMIT" }, None)?;
         if failed {
-            let mut error = crate::protocol::DatabaseError::new(0, "the transaction had failed, and was rolled back".to_owned());
+            let mut error = crate::protocol::DatabaseError::new(
+                0,
+                "the transaction had failed, and was rolled back".to_owned(),
+            );
             error.code = Some("25P02".to_owned());
             error.severity = Some("ERROR".to_owned());
             return Err(error.into());

@@ -16,7 +16,12 @@ pub(crate) fn tree(vfs: &Vfs, root: &str) -> Result<Vec<u8>, Failure> {
     let mut writer = TreeWriter::new();
     writer.directory("", vfs.stat("/", root, true)?.mode)?;
     add(vfs, root, "", &mut writer)?;
-    for needed in ["PG_VERSION", "global/pg_control", "base/1/PG_VERSION", "postgresql.conf"] {
+    for needed in [
+        "PG_VERSION",
+        "global/pg_control",
+        "base/1/PG_VERSION",
+        "postgresql.conf",
+    ] {
         if vfs.stat(root, needed, true).is_err() {
             return Err(format!("initdb left no {needed}").into());
         }
@@ -27,7 +32,11 @@ pub(crate) fn tree(vfs: &Vfs, root: &str) -> Result<Vec<u8>, Failure> {
 fn add(vfs: &Vfs, root: &str, prefix: &str, writer: &mut TreeWriter) -> Result<(), Failure> {
     let directory = format!("{root}/{prefix}");
     for entry in vfs.read_dir("/", directory.trim_end_matches('/'))? {
-        let path = if prefix.is_empty() { entry.name.clone() } else { format!("{prefix}/{}", entry.name) };
+        let path = if prefix.is_empty() {
+            entry.name.clone()
+        } else {
+            format!("{prefix}/{}", entry.name)
+        };
         if LEFT_OUT.contains(&path.as_str()) {
             continue;
         }
@@ -39,7 +48,14 @@ fn add(vfs: &Vfs, root: &str, prefix: &str, writer: &mut TreeWriter) -> Result<(
                 add(vfs, root, &path, writer)?;
             }
             FileKind::Regular => {
-                let (file, _) = vfs.open("/", &full, &OpenHow { read: true, ..OpenHow::default() })?;
+                let (file, _) = vfs.open(
+                    "/",
+                    &full,
+                    &OpenHow {
+                        read: true,
+                        ..OpenHow::default()
+                    },
+                )?;
                 writer.file(&path, stat.mode, contents(&*file, stat.size)?)?;
             }
             FileKind::Symlink => writer.symlink(&path, &vfs.read_link("/", &full)?)?,

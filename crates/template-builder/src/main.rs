@@ -36,7 +36,9 @@ type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
-    let (Some(share), Some(template), None) = (arguments.next(), arguments.next(), arguments.next()) else {
+    let (Some(share), Some(template), None) =
+        (arguments.next(), arguments.next(), arguments.next())
+    else {
         eprintln!("usage: template-builder SHARE.img TEMPLATE.img");
         return ExitCode::FAILURE;
     };
@@ -62,7 +64,13 @@ fn run_initdb(kernel: &std::sync::Arc<Kernel>) -> Result<(), Failure> {
     match kernel.wait_exit(process.pid, Some(Instant::now() + PATIENCE)) {
         Ok(ExitStatus::Exited(0)) => Ok(()),
         Ok(ExitStatus::Exited(code)) => Err(format!("initdb ended with status {code}").into()),
-        Ok(ExitStatus::Signaled(signo)) => Err(format!("initdb was ended by signal {signo}").into()),
-        Err(errno) => Err(format!("initdb did not end within {} s ({errno})", PATIENCE.as_secs()).into()),
+        Ok(ExitStatus::Signaled(signo)) => {
+            Err(format!("initdb was ended by signal {signo}").into())
+        }
+        Err(errno) => Err(format!(
+            "initdb did not end within {} s ({errno})",
+            PATIENCE.as_secs()
+        )
+        .into()),
     }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use pglite_oxide_assets::{Kind, Tree};
 use pglite_oxide_kernel::file::File;
+use pglite_oxide_kernel::fs::OpenHow;
 use pglite_oxide_kernel::fs::dev::DevFs;
 use pglite_oxide_kernel::fs::log::LineSink;
 use pglite_oxide_kernel::fs::mem::MemFs;
 use pglite_oxide_kernel::fs::shm::ShmFs;
 use pglite_oxide_kernel::fs::vfs::Vfs;
-use pglite_oxide_kernel::fs::OpenHow;
 use pglite_oxide_kernel::kernel::SpawnOptions;
 use pglite_oxide_kernel::net::Net;
 use pglite_oxide_kernel::{Kernel, KernelOptions};
@@ -19,11 +19,18 @@ use pglite_oxide_machine::NativeMachine;
 use crate::Failure;
 
 /// The environment of `initdb` and of the servers it starts.
-const ENVIRONMENT: [&str; 5] = ["PATH=/pgsql/bin", "HOME=/data", "TZ=UTC", "LC_ALL=C.UTF-8", "PG_COLOR=never"];
+const ENVIRONMENT: [&str; 5] = [
+    "PATH=/pgsql/bin",
+    "HOME=/data",
+    "TZ=UTC",
+    "LC_ALL=C.UTF-8",
+    "PG_COLOR=never",
+];
 
 /// A kernel with the installed tree of `share` (an image) and room for a data directory.
 pub(crate) fn boot(share: &Path) -> Result<Arc<Kernel>, Failure> {
-    let (Some(postgres), Some(initdb)) = (pglite_oxide_aot::postgres(), pglite_oxide_aot::initdb()) else {
+    let (Some(postgres), Some(initdb)) = (pglite_oxide_aot::postgres(), pglite_oxide_aot::initdb())
+    else {
         return Err("built without assets (PGLITE_OXIDE_NO_ASSETS)".into());
     };
     let machine = Arc::new(NativeMachine::new(&[postgres, initdb])?);
@@ -37,9 +44,20 @@ pub(crate) fn boot(share: &Path) -> Result<Arc<Kernel>, Failure> {
     vfs.mkdir("/", "/data", 0o700)?;
     vfs.mkdir("/", "/tmp", 0o1777)?;
     vfs.mkdir("/", "/etc", 0o755)?;
-    vfs.write("/etc/passwd", 0o644, b"postgres:x:1000:1000:PostgreSQL:/data:/bin/sh\n")?;
+    vfs.write(
+        "/etc/passwd",
+        0o644,
+        b"postgres:x:1000:1000:PostgreSQL:/data:/bin/sh\n",
+    )?;
     vfs.write("/etc/group", 0o644, b"postgres:x:1000:\n")?;
-    Ok(Kernel::new(KernelOptions { machine, vfs, net: Net::new(), memory_limit: None, test_hooks: false, trace: std::env::var_os("PGLITE_STRACE").is_some() }))
+    Ok(Kernel::new(KernelOptions {
+        machine,
+        vfs,
+        net: Net::new(),
+        memory_limit: None,
+        test_hooks: false,
+        trace: std::env::var_os("PGLITE_STRACE").is_some(),
+    }))
 }
 
 fn installed(tree: Tree<'static>) -> Result<MemFs, Failure> {
@@ -47,8 +65,12 @@ fn installed(tree: Tree<'static>) -> Result<MemFs, Failure> {
     for entry in tree.entries().filter(|entry| !entry.path.is_empty()) {
         match entry.kind {
             Kind::Directory => files.add_dir(entry.path, entry.mode)?,
-            Kind::File if entry.len == entry.contents.len() as u64 => files.add_static(entry.path, entry.mode, entry.contents)?,
-            Kind::File | Kind::Symlink => return Err(format!("{} has a form that no installed file has", entry.path).into()),
+            Kind::File if entry.len == entry.contents.len() as u64 => {
+                files.add_static(entry.path, entry.mode, entry.contents)?
+            }
+            Kind::File | Kind::Symlink => {
+                return Err(format!("{} has a form that no installed file has", entry.path).into());
+            }
         }
     }
     Ok(files)
@@ -57,13 +79,25 @@ fn installed(tree: Tree<'static>) -> Result<MemFs, Failure> {
 /// How to start a program from `/pgsql/bin`; what it prints goes to our standard error.
 pub(crate) fn options(command: &[&str]) -> SpawnOptions {
     let output: Arc<dyn File> = Arc::new(LineSink::new(|line| eprintln!("{line}")));
-    let nothing = Vfs::open(&null_vfs(), "/", "/dev/null", &OpenHow { read: true, ..OpenHow::default() });
+    let nothing = Vfs::open(
+        &null_vfs(),
+        "/",
+        "/dev/null",
+        &OpenHow {
+            read: true,
+            ..OpenHow::default()
+        },
+    );
     SpawnOptions {
         path: format!("/pgsql/bin/{}", command[0]),
         argv: command.iter().map(|&word| word.to_owned()).collect(),
         envp: ENVIRONMENT.iter().map(|&word| word.to_owned()).collect(),
         cwd: "/".to_owned(),
-        stdio: [nothing.map_or_else(|_| Arc::clone(&output), |(file, _)| file), Arc::clone(&output), output],
+        stdio: [
+            nothing.map_or_else(|_| Arc::clone(&output), |(file, _)| file),
+            Arc::clone(&output),
+            output,
+        ],
     }
 }
 

@@ -27,7 +27,11 @@ fn arguments() -> Option<Arguments> {
             _ => return None,
         }
     }
-    Some(Arguments { directory, rounds, native: native? })
+    Some(Arguments {
+        directory,
+        rounds,
+        native: native?,
+    })
 }
 
 fn main() -> ExitCode {
@@ -45,40 +49,102 @@ fn main() -> ExitCode {
 }
 
 fn train(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&arguments.directory)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&arguments.directory)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
     files.retain(|path| path.extension().is_some_and(|extension| extension == "sql"));
     files.sort();
     let server = PgliteServer::temporary_tcp()?;
     let url = server.database_url();
     for round in 1..=arguments.rounds {
         println!("round {round} of {}", arguments.rounds);
-        client(arguments, "psql", &url, &["-q", "-c", "DROP SCHEMA public CASCADE", "-c", "CREATE SCHEMA public"])?;
+        client(
+            arguments,
+            "psql",
+            &url,
+            &[
+                "-q",
+                "-c",
+                "DROP SCHEMA public CASCADE",
+                "-c",
+                "CREATE SCHEMA public",
+            ],
+        )?;
         for file in &files {
-            client(arguments, "psql", &url, &["-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-f", text(file)?])?;
+            client(
+                arguments,
+                "psql",
+                &url,
+                &[
+                    "-q",
+                    "-v",
+                    "ON_ERROR_STOP=1",
+                    "-o",
+                    "/dev/null",
+                    "-f",
+                    text(file)?,
+                ],
+            )?;
         }
         client(arguments, "pgbench", &url, &["-i", "-q", "-s", "3"])?;
-        client(arguments, "pgbench", &url, &["-n", "-S", "-M", "prepared", "-c", "4", "-t", "4000"])?;
-        client(arguments, "pgbench", &url, &["-n", "-M", "prepared", "-c", "2", "-t", "800"])?;
-        client(arguments, "pgbench", &url, &["-n", "-M", "simple", "-c", "2", "-t", "400"])?;
-        client(arguments, "pgbench", &url, &["-n", "-S", "-M", "extended", "-c", "1", "-t", "2000"])?;
+        client(
+            arguments,
+            "pgbench",
+            &url,
+            &["-n", "-S", "-M", "prepared", "-c", "4", "-t", "4000"],
+        )?;
+        client(
+            arguments,
+            "pgbench",
+            &url,
+            &["-n", "-M", "prepared", "-c", "2", "-t", "800"],
+        )?;
+        client(
+            arguments,
+            "pgbench",
+            &url,
+            &["-n", "-M", "simple", "-c", "2", "-t", "400"],
+        )?;
+        client(
+            arguments,
+            "pgbench",
+            &url,
+            &["-n", "-S", "-M", "extended", "-c", "1", "-t", "2000"],
+        )?;
     }
     server.shutdown()?;
     Ok(())
 }
 
 fn text(path: &Path) -> Result<&str, Box<dyn Error>> {
-    path.to_str().ok_or_else(|| format!("{} is not UTF-8", path.display()).into())
+    path.to_str()
+        .ok_or_else(|| format!("{} is not UTF-8", path.display()).into())
 }
 
 /// Runs a client program of native PostgreSQL, quietly unless it fails.
-fn client(arguments: &Arguments, program: &str, url: &str, given: &[&str]) -> Result<(), Box<dyn Error>> {
+fn client(
+    arguments: &Arguments,
+    program: &str,
+    url: &str,
+    given: &[&str],
+) -> Result<(), Box<dyn Error>> {
     let begun = Instant::now();
     let mut command = Command::new(arguments.native.join("bin").join(program));
     // Options first: the connection string is the last, positional argument of both programs.
     let output = command.args(given).arg(url).output()?;
-    println!("  {program} {}: {:.1} s", given.join(" "), begun.elapsed().as_secs_f64());
+    println!(
+        "  {program} {}: {:.1} s",
+        given.join(" "),
+        begun.elapsed().as_secs_f64()
+    );
     if output.status.success() {
         return Ok(());
     }
-    Err(format!("{program} {}: {}\n{}", given.join(" "), output.status, String::from_utf8_lossy(&output.stderr)).into())
+    Err(format!(
+        "{program} {}: {}\n{}",
+        given.join(" "),
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    )
+    .into())
 }

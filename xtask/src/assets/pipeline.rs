@@ -47,7 +47,12 @@ pub struct Objects {
 impl<'a> Builder<'a> {
     /// For one target triple.
     pub fn new(cache: &'a Cache, target: &str) -> Result<Self> {
-        Ok(Self { cache, fetcher: Fetcher::new(cache), target: target.to_owned(), workspace: suite::workspace()? })
+        Ok(Self {
+            cache,
+            fetcher: Fetcher::new(cache),
+            target: target.to_owned(),
+            workspace: suite::workspace()?,
+        })
     }
 
     /// A source tree, unpacked.
@@ -58,7 +63,9 @@ impl<'a> Builder<'a> {
             return Ok(found);
         }
         let archive = self.fetcher.get(pinned)?;
-        self.cache.step(&step, inputs, false, |place| unpack::tarball(&archive, place.dir))
+        self.cache.step(&step, inputs, false, |place| {
+            unpack::tarball(&archive, place.dir)
+        })
     }
 
     fn toolbox(&self) -> Result<Toolbox> {
@@ -81,7 +88,14 @@ impl<'a> Builder<'a> {
         self.cache.step(name, inputs, resumable, |place| {
             let guest = self.guest_dir();
             let zig_cache = self.cache.root().join("zig");
-            let context = GuestCtx::of_step(&toolbox.zig, &toolbox.wabt, &toolbox.host, &guest, zig_cache, place);
+            let context = GuestCtx::of_step(
+                &toolbox.zig,
+                &toolbox.wabt,
+                &toolbox.host,
+                &guest,
+                zig_cache,
+                place,
+            );
             recipe(&context, place)
         })
     }
@@ -98,52 +112,108 @@ impl<'a> Builder<'a> {
         let translator = pins::wheel("wabt")?.sha256;
         let (musl, source) = (self.source(&pins::MUSL)?, self.source(&pins::POSTGRES)?);
 
-        let inputs = guest::libc_inputs(&guest)?.value("musl", pins::MUSL.sha256).value("compiler", compiler);
-        let libc = self.recipe(&toolbox, "libc", inputs, false, |context, place| guest::libc(context, &musl.dir, place.dir))?;
-
-        let inputs = guest::postgres_inputs(&guest)?.value("postgresql", pins::POSTGRES.sha256).value("compiler", compiler).step(&libc);
-        let postgres =
-            self.recipe(&toolbox, "postgres", inputs, false, |context, place| guest::postgres(context, &source.dir, &libc.dir, place.dir))?;
-
-        let inputs = guest::share_inputs().step(&postgres);
-        let tree = self.recipe(&toolbox, "share", inputs, false, |context, place| guest::share(context, &postgres.dir, place.dir))?;
-        let image = self.cache.step("share-image", Inputs::new().value("layout", 1).step(&tree), false, |place| {
-            std::fs::write(place.dir.join("share.img"), share::image(&tree.dir)?)?;
-            Ok(())
+        let inputs = guest::libc_inputs(&guest)?
+            .value("musl", pins::MUSL.sha256)
+            .value("compiler", compiler);
+        let libc = self.recipe(&toolbox, "libc", inputs, false, |context, place| {
+            guest::libc(context, &musl.dir, place.dir)
         })?;
 
-        let mut records: Vec<Record> = [&libc, &postgres, &tree, &image].map(|output| output.record.clone()).into();
+        let inputs = guest::postgres_inputs(&guest)?
+            .value("postgresql", pins::POSTGRES.sha256)
+            .value("compiler", compiler)
+            .step(&libc);
+        let postgres = self.recipe(&toolbox, "postgres", inputs, false, |context, place| {
+            guest::postgres(context, &source.dir, &libc.dir, place.dir)
+        })?;
+
+        let inputs = guest::share_inputs().step(&postgres);
+        let tree = self.recipe(&toolbox, "share", inputs, false, |context, place| {
+            guest::share(context, &postgres.dir, place.dir)
+        })?;
+        let image = self.cache.step(
+            "share-image",
+            Inputs::new().value("layout", 1).step(&tree),
+            false,
+            |place| {
+                std::fs::write(place.dir.join("share.img"), share::image(&tree.dir)?)?;
+                Ok(())
+            },
+        )?;
+
+        let mut records: Vec<Record> = [&libc, &postgres, &tree, &image]
+            .map(|output| output.record.clone())
+            .into();
         let mut libraries = BTreeMap::new();
-        let tests_inputs = guest::tests_inputs(&guest)?.value("compiler", compiler).step(&libc);
-        let tests = self.recipe(&toolbox, "tests", tests_inputs, false, |context, place| guest::tests(context, &libc.dir, place.dir))?;
+        let tests_inputs = guest::tests_inputs(&guest)?
+            .value("compiler", compiler)
+            .step(&libc);
+        let tests = self.recipe(&toolbox, "tests", tests_inputs, false, |context, place| {
+            guest::tests(context, &libc.dir, place.dir)
+        })?;
         for &module in guest::MODULES.iter().chain([&guest::TESTS_MODULE]) {
             let linked = if module == guest::TESTS_MODULE {
                 tests.clone()
             } else {
-                let inputs = guest::link_inputs().value("compiler", compiler).value("module", module).step(&libc).step(&postgres);
-                self.recipe(&toolbox, &format!("link-{module}"), inputs, false, |context, place| {
-                    guest::link(context, module, &libc.dir, &postgres.dir, place.dir)
-                })?
+                let inputs = guest::link_inputs()
+                    .value("compiler", compiler)
+                    .value("module", module)
+                    .step(&libc)
+                    .step(&postgres);
+                self.recipe(
+                    &toolbox,
+                    &format!("link-{module}"),
+                    inputs,
+                    false,
+                    |context, place| {
+                        guest::link(context, module, &libc.dir, &postgres.dir, place.dir)
+                    },
+                )?
             };
             let wasm = linked.join(format!("{module}.wasm"));
-            let inputs = guest::translate_inputs().value("translator", translator).step(&linked);
-            let translated = self.recipe(&toolbox, &format!("translate-{module}"), inputs, false, |context, place| {
-                guest::translate(context, module, &wasm, place.dir)
-            })?;
+            let inputs = guest::translate_inputs()
+                .value("translator", translator)
+                .step(&linked);
+            let translated = self.recipe(
+                &toolbox,
+                &format!("translate-{module}"),
+                inputs,
+                false,
+                |context, place| guest::translate(context, module, &wasm, place.dir),
+            )?;
             let profile = self.profile(module, instrumented);
-            let inputs = guest::compile_inputs(&guest, &profile)?.value("compiler", compiler).value("target", &self.target).step(&translated);
+            let inputs = guest::compile_inputs(&guest, &profile)?
+                .value("compiler", compiler)
+                .value("target", &self.target)
+                .step(&translated);
             let step = format!("compile-{module}");
             let fingerprint = inputs.fingerprint(&step);
             let compiled = self.recipe(&toolbox, &step, inputs, true, |context, place| {
-                guest::compile(context, module, &translated.dir, &self.target, &profile, fingerprint.as_str(), place.dir)
+                guest::compile(
+                    context,
+                    module,
+                    &translated.dir,
+                    &self.target,
+                    &profile,
+                    fingerprint.as_str(),
+                    place.dir,
+                )
             })?;
-            libraries.insert(module.to_owned(), compiled.join(format!("libpglite_{module}.a")));
+            libraries.insert(
+                module.to_owned(),
+                compiled.join(format!("libpglite_{module}.a")),
+            );
             records.extend([linked.record, translated.record, compiled.record]);
         }
         if instrumented {
             libraries.insert("profiler".to_owned(), self.profiler()?);
         }
-        Ok(Objects { libraries, share_image: image.join("share.img"), records, instrumented })
+        Ok(Objects {
+            libraries,
+            share_image: image.join("share.img"),
+            records,
+            instrumented,
+        })
     }
 
     /// What the optimiser is told of a module: `postgres` alone is worth a profile.
@@ -172,8 +242,20 @@ impl<'a> Builder<'a> {
         let template = self.template(objects)?;
         let mut records = objects.records.clone();
         records.push(template.record.clone());
-        let images = vec![("share", objects.share_image.clone()), ("template", template.join("template.img"))];
-        self.assemble(if objects.instrumented { "assets-instrumented" } else { "assets" }, objects, records, images)
+        let images = vec![
+            ("share", objects.share_image.clone()),
+            ("template", template.join("template.img")),
+        ];
+        self.assemble(
+            if objects.instrumented {
+                "assets-instrumented"
+            } else {
+                "assets"
+            },
+            objects,
+            records,
+            images,
+        )
     }
 
     /// Runs `initdb` in our kernel.
@@ -181,8 +263,15 @@ impl<'a> Builder<'a> {
     /// What initdb makes does not depend on how our kernel or the objects are built, so only the programs as linked, the installed tree and the
     /// builder's own source are inputs: a template survives work on the Rust crates. `cargo xtask assets --force template` makes a new one.
     fn template(&self, objects: &Objects) -> Result<Output> {
-        let mut inputs = Inputs::new().tree("template-builder", &self.workspace.join("crates/template-builder/src"))?;
-        for record in objects.records.iter().filter(|record| record.step.starts_with("link-") || record.step == "share-image") {
+        let mut inputs = Inputs::new().tree(
+            "template-builder",
+            &self.workspace.join("crates/template-builder/src"),
+        )?;
+        for record in objects
+            .records
+            .iter()
+            .filter(|record| record.step.starts_with("link-") || record.step == "share-image")
+        {
             inputs = inputs.value(format!("step {}", record.step), &record.fingerprint);
         }
         if let Some(found) = self.cache.find("template", &inputs) {
@@ -196,7 +285,10 @@ impl<'a> Builder<'a> {
             place.bar.message("running initdb");
             let template = place.dir.join("template.img");
             let mut command = std::process::Command::new(builder);
-            command.arg(&objects.share_image).arg(&template).env("LLVM_PROFILE_FILE", "/dev/null");
+            command
+                .arg(&objects.share_image)
+                .arg(&template)
+                .env("LLVM_PROFILE_FILE", "/dev/null");
             process::logged(&mut command, place.log)
         })
     }
@@ -204,9 +296,18 @@ impl<'a> Builder<'a> {
     /// Builds the template builder against bare objects; the program's path.
     fn build_template_builder(&self, assets: &Path, log: &Path) -> Result<PathBuf> {
         let mut command = suite::cargo();
-        command.args(["build", "--package", "template-builder", "--message-format", "json-render-diagnostics"]);
-        command.env("PGLITE_OXIDE_ASSETS", assets).env_remove("PGLITE_OXIDE_NO_ASSETS");
-        let messages = process::output(&mut command).with_context(|| format!("building template-builder (log: {})", log.display()))?;
+        command.args([
+            "build",
+            "--package",
+            "template-builder",
+            "--message-format",
+            "json-render-diagnostics",
+        ]);
+        command
+            .env("PGLITE_OXIDE_ASSETS", assets)
+            .env_remove("PGLITE_OXIDE_NO_ASSETS");
+        let messages = process::output(&mut command)
+            .with_context(|| format!("building template-builder (log: {})", log.display()))?;
         let executable = messages.lines().rev().find_map(|line| {
             let message: serde_json::Value = serde_json::from_str(line).ok()?;
             message.get("executable")?.as_str().map(PathBuf::from)
@@ -214,9 +315,26 @@ impl<'a> Builder<'a> {
         executable.context("cargo named no executable of template-builder")
     }
 
-    fn assemble(&self, name: &str, objects: &Objects, records: Vec<Record>, images: Vec<(&'static str, PathBuf)>) -> Result<Output> {
-        let inputs = [pins::POSTGRES, pins::MUSL, pins::wheel("ziglang")?, pins::wheel("wabt")?];
-        let parts = Parts { target: &self.target, inputs: &inputs, records, libraries: &objects.libraries, images };
+    fn assemble(
+        &self,
+        name: &str,
+        objects: &Objects,
+        records: Vec<Record>,
+        images: Vec<(&'static str, PathBuf)>,
+    ) -> Result<Output> {
+        let inputs = [
+            pins::POSTGRES,
+            pins::MUSL,
+            pins::wheel("ziglang")?,
+            pins::wheel("wabt")?,
+        ];
+        let parts = Parts {
+            target: &self.target,
+            inputs: &inputs,
+            records,
+            libraries: &objects.libraries,
+            images,
+        };
         let output = finish::assemble(self.cache, name, parts)?;
         locator::open(&output.dir)?;
         Ok(output)

@@ -39,7 +39,10 @@ impl Profile {
         match self {
             Self::Off => Vec::new(),
             Self::Generate => vec!["-fprofile-instr-generate".to_owned()],
-            Self::Use(path) => vec![format!("-fprofile-instr-use={}", path.display()), "-Wno-profile-instr-unprofiled".to_owned()],
+            Self::Use(path) => vec![
+                format!("-fprofile-instr-use={}", path.display()),
+                "-Wno-profile-instr-unprofiled".to_owned(),
+            ],
         }
     }
 }
@@ -48,26 +51,54 @@ impl Profile {
 fn zig_target(target: &str) -> Result<String> {
     let arch = target.split('-').next().unwrap_or_default();
     Ok(match (arch, target) {
-        ("x86_64" | "aarch64", _) if target.ends_with("-linux-gnu") => format!("{arch}-linux-gnu.2.17"),
-        ("x86_64" | "aarch64", _) if target.ends_with("-linux-musl") => format!("{arch}-linux-musl"),
-        ("x86_64" | "aarch64", _) if target.ends_with("-apple-darwin") => format!("{arch}-macos.11.0"),
-        _ => bail!("there are no native objects for {target} yet; x86_64 and aarch64 Linux and macOS are known"),
+        ("x86_64" | "aarch64", _) if target.ends_with("-linux-gnu") => {
+            format!("{arch}-linux-gnu.2.17")
+        }
+        ("x86_64" | "aarch64", _) if target.ends_with("-linux-musl") => {
+            format!("{arch}-linux-musl")
+        }
+        ("x86_64" | "aarch64", _) if target.ends_with("-apple-darwin") => {
+            format!("{arch}-macos.11.0")
+        }
+        _ => bail!(
+            "there are no native objects for {target} yet; x86_64 and aarch64 Linux and macOS are known"
+        ),
     })
 }
 
 /// Compiles the translation of `module` in `translated` to `libpglite_MODULE.a` in `out`.
 ///
 /// Objects of an interrupted build are taken if their source and flags are the same.
-pub fn compile(ctx: &GuestCtx<'_>, module: &str, translated: &Path, target: &str, profile: &Profile, fingerprint: &str, out: &Path) -> Result<()> {
-    ctx.bar.message(if *profile == Profile::Generate { "compiling, instrumented" } else { "compiling" });
+pub fn compile(
+    ctx: &GuestCtx<'_>,
+    module: &str,
+    translated: &Path,
+    target: &str,
+    profile: &Profile,
+    fingerprint: &str,
+    out: &Path,
+) -> Result<()> {
+    ctx.bar.message(if *profile == Profile::Generate {
+        "compiling, instrumented"
+    } else {
+        "compiling"
+    });
     let objects_dir = out.join("objects");
     fs::create_dir_all(&objects_dir)?;
     // wasm2c's own names double an underscore.
     let c_name = format!("2c_{}", module.replace('_', "__"));
     let glue = objects_dir.join("module.c");
-    let heap_base = fs::read_to_string(translated.join("heap_base")).context("reading heap_base")?;
+    let heap_base =
+        fs::read_to_string(translated.join("heap_base")).context("reading heap_base")?;
     let template = fs::read_to_string(ctx.guest.join("runtime/module.c.in"))?;
-    fs::write(&glue, template.replace("2c_@NAME@", &c_name).replace("@NAME@", module).replace("@HEAP_BASE@", &format!("{}u", heap_base.trim())).replace("@FINGERPRINT@", fingerprint))?;
+    fs::write(
+        &glue,
+        template
+            .replace("2c_@NAME@", &c_name)
+            .replace("@NAME@", module)
+            .replace("@HEAP_BASE@", &format!("{}u", heap_base.trim()))
+            .replace("@FINGERPRINT@", fingerprint),
+    )?;
     let mut sources = sorted(translated, "c")?;
     sources.push(glue);
     if module == super::MODULES[0] {
@@ -80,17 +111,31 @@ pub fn compile(ctx: &GuestCtx<'_>, module: &str, translated: &Path, target: &str
     let common = common_inputs(ctx, translated, &arguments, profile)?;
     let (mut commands, mut objects, mut stamps) = (Vec::new(), Vec::new(), Vec::new());
     for source in sources {
-        let object = objects_dir.join(object_name(Path::new(source.file_name().unwrap_or_default())));
+        let object = objects_dir.join(object_name(Path::new(
+            source.file_name().unwrap_or_default(),
+        )));
         let stamp = object.with_extension("stamp");
-        let wanted = Fingerprint::of(format!("{common}{}", Fingerprint::of_file(&source)?).as_bytes());
+        let wanted =
+            Fingerprint::of(format!("{common}{}", Fingerprint::of_file(&source)?).as_bytes());
         objects.push(object.clone());
-        if object.is_file() && fs::read_to_string(&stamp).is_ok_and(|found| found == wanted.as_str()) {
+        if object.is_file()
+            && fs::read_to_string(&stamp).is_ok_and(|found| found == wanted.as_str())
+        {
             continue;
         }
         let part = object.with_extension("part");
         let mut command = ctx.zig("cc");
-        command.args(&arguments).arg("-include").arg(ctx.guest.join("runtime/rt.h"));
-        command.arg("-I").arg(ctx.guest.join("runtime")).arg("-I").arg(ctx.wabt.join("wasm2c")).arg("-I").arg(translated);
+        command
+            .args(&arguments)
+            .arg("-include")
+            .arg(ctx.guest.join("runtime/rt.h"));
+        command
+            .arg("-I")
+            .arg(ctx.guest.join("runtime"))
+            .arg("-I")
+            .arg(ctx.wabt.join("wasm2c"))
+            .arg("-I")
+            .arg(translated);
         command.arg("-c").arg(&source).arg("-o").arg(&part);
         commands.push(command);
         stamps.push((part, object, stamp, wanted));
@@ -108,14 +153,23 @@ pub fn compile(ctx: &GuestCtx<'_>, module: &str, translated: &Path, target: &str
 }
 
 /// What every object depends on besides its source.
-fn common_inputs(ctx: &GuestCtx<'_>, translated: &Path, arguments: &[String], profile: &Profile) -> Result<Fingerprint> {
-    let mut inputs = Inputs::new().value("flags", arguments.join(" ")).tree("runtime", &ctx.guest.join("runtime"))?;
+fn common_inputs(
+    ctx: &GuestCtx<'_>,
+    translated: &Path,
+    arguments: &[String],
+    profile: &Profile,
+) -> Result<Fingerprint> {
+    let mut inputs = Inputs::new()
+        .value("flags", arguments.join(" "))
+        .tree("runtime", &ctx.guest.join("runtime"))?;
     for header in sorted(translated, "h")? {
         inputs = inputs.file(header.display().to_string(), &header)?;
     }
     inputs = profile.add_to(inputs)?;
     let version = process::output(ctx.zig("version").env("ZIG_LIB_DIR", ""));
-    Ok(inputs.value("compiler", version.unwrap_or_default()).fingerprint("object"))
+    Ok(inputs
+        .value("compiler", version.unwrap_or_default())
+        .fingerprint("object"))
 }
 
 #[cfg(test)]
@@ -124,8 +178,14 @@ mod tests {
 
     #[test]
     fn targets_are_known_or_refused() {
-        assert_eq!(zig_target("x86_64-unknown-linux-gnu").unwrap(), "x86_64-linux-gnu.2.17");
-        assert_eq!(zig_target("aarch64-apple-darwin").unwrap(), "aarch64-macos.11.0");
+        assert_eq!(
+            zig_target("x86_64-unknown-linux-gnu").unwrap(),
+            "x86_64-linux-gnu.2.17"
+        );
+        assert_eq!(
+            zig_target("aarch64-apple-darwin").unwrap(),
+            "aarch64-macos.11.0"
+        );
         assert!(zig_target("riscv64gc-unknown-linux-gnu").is_err());
     }
 }

@@ -82,7 +82,11 @@ pub(super) fn exported_global(wasm: &[u8], wanted: &str) -> Result<u32> {
         }
     }
     let index = index.with_context(|| format!("the module does not export {wanted}"))?;
-    values.get(index).copied().flatten().with_context(|| format!("{wanted} is not a constant"))
+    values
+        .get(index)
+        .copied()
+        .flatten()
+        .with_context(|| format!("{wanted} is not a constant"))
 }
 
 fn constant(expression: &ConstExpr<'_>) -> Result<Option<u32>> {
@@ -98,15 +102,25 @@ mod tests {
 
     /// `(import "env" "memory" (memory 1 1 shared)) (global i32 (i32.const 70)) (export "__heap_base" (global 0)) (func (atomic.fence) (drop (i32.atomic.load (i32.const 0))))`
     const MODULE: &[u8] = &[
-        0, b'a', b's', b'm', 1, 0, 0, 0, 1, 4, 1, 0x60, 0, 0, 2, 16, 1, 3, b'e', b'n', b'v', 6, b'm', b'e', b'm', b'o', b'r', b'y', 2, 3, 1, 1, 3, 2, 1, 0, 6, 7, 1, 0x7f, 0,
-        0x41, 0xc6, 0, 0x0b, 7, 15, 1, 11, b'_', b'_', b'h', b'e', b'a', b'p', b'_', b'b', b'a', b's', b'e', 3, 0, 10, 14, 1, 12, 0, 0xfe, 3, 0, 0x41, 0, 0xfe, 0x10, 2, 0, 0x1a,
-        0x0b,
+        0, b'a', b's', b'm', 1, 0, 0, 0, 1, 4, 1, 0x60, 0, 0, 2, 16, 1, 3, b'e', b'n', b'v', 6,
+        b'm', b'e', b'm', b'o', b'r', b'y', 2, 3, 1, 1, 3, 2, 1, 0, 6, 7, 1, 0x7f, 0, 0x41, 0xc6,
+        0, 0x0b, 7, 15, 1, 11, b'_', b'_', b'h', b'e', b'a', b'p', b'_', b'b', b'a', b's', b'e', 3,
+        0, 10, 14, 1, 12, 0, 0xfe, 3, 0, 0x41, 0, 0xfe, 0x10, 2, 0, 0x1a, 0x0b,
     ];
 
     #[test]
     fn counts_and_names_of_a_small_module() {
-        assert_eq!(count(MODULE).unwrap(), Counts { fences: 1, accesses: 1 });
-        assert_eq!(imports(MODULE).unwrap(), [("env".to_owned(), "memory".to_owned())]);
+        assert_eq!(
+            count(MODULE).unwrap(),
+            Counts {
+                fences: 1,
+                accesses: 1
+            }
+        );
+        assert_eq!(
+            imports(MODULE).unwrap(),
+            [("env".to_owned(), "memory".to_owned())]
+        );
         assert_eq!(exported_global(MODULE, "__heap_base").unwrap(), 70);
         assert!(exported_global(MODULE, "memory").is_err());
     }

@@ -22,10 +22,25 @@ pub(super) const WASM: &[&str] = &[
 ];
 
 /// For musl itself, which is no hosted program.
-pub(super) const LIBC: &[&str] = &["-O2", "-std=c99", "-nostdinc", "-ffreestanding", "-fno-builtin", "-D_XOPEN_SOURCE=700", "-w"];
+pub(super) const LIBC: &[&str] = &[
+    "-O2",
+    "-std=c99",
+    "-nostdinc",
+    "-ffreestanding",
+    "-fno-builtin",
+    "-D_XOPEN_SOURCE=700",
+    "-w",
+];
 
 /// For programs: their setjmp is made of exceptions.
-pub(super) const PROGRAM: &[&str] = &["-nostdinc", "-mllvm", "-wasm-enable-sjlj", "-D__linux__", "-D_GNU_SOURCE", "-fwrapv"];
+pub(super) const PROGRAM: &[&str] = &[
+    "-nostdinc",
+    "-mllvm",
+    "-wasm-enable-sjlj",
+    "-D__linux__",
+    "-D_GNU_SOURCE",
+    "-fwrapv",
+];
 
 /// What a program's code is optimised with.
 pub(super) const OPTIMISE: &str = "-O2";
@@ -39,12 +54,22 @@ const DATA: u32 = 64 << 10;
 
 /// For `wasm-ld`.
 pub(super) fn link_flags() -> Vec<String> {
-    let mut flags: Vec<String> = ["--no-entry", "--import-memory", "--no-stack-first", "--gc-sections", "--strip-debug"].map(str::to_owned).into();
+    let mut flags: Vec<String> = [
+        "--no-entry",
+        "--import-memory",
+        "--no-stack-first",
+        "--gc-sections",
+        "--strip-debug",
+    ]
+    .map(str::to_owned)
+    .into();
     flags.push(format!("--initial-memory={MEMORY}"));
     flags.push(format!("--max-memory={MEMORY}"));
     flags.push(format!("--global-base={DATA}"));
     flags.extend(["-z".to_owned(), format!("stack-size={STACK}")]);
-    flags.extend(["guest_start", "guest_fork_child", "__heap_base"].map(|name| format!("--export={name}")));
+    flags.extend(
+        ["guest_start", "guest_fork_child", "__heap_base"].map(|name| format!("--export={name}")),
+    );
     flags
 }
 
@@ -82,19 +107,30 @@ impl GuestCtx<'_> {
 
     /// Keeps the compiler's caches out of the user's home directory.
     pub(super) fn zig_environment(&self, command: &mut Command) {
-        command.env("ZIG_GLOBAL_CACHE_DIR", &self.zig_cache).env("ZIG_LOCAL_CACHE_DIR", &self.zig_cache);
+        command
+            .env("ZIG_GLOBAL_CACHE_DIR", &self.zig_cache)
+            .env("ZIG_LOCAL_CACHE_DIR", &self.zig_cache);
     }
 
     /// The compiler's own headers (`stddef.h`, ...).
     pub(super) fn builtin_headers(&self) -> std::path::PathBuf {
-        self.zig.parent().unwrap_or(Path::new("")).join("lib/include")
+        self.zig
+            .parent()
+            .unwrap_or(Path::new(""))
+            .join("lib/include")
     }
 
     /// A command that compiles one file of a guest program against the libc in `libc`.
     pub(super) fn guest_cc(&self, libc: &Path) -> Command {
         let mut command = self.zig("cc");
         // -I and not -isystem: the compiler puts its own limits.h and stddef.h before those of other system directories.
-        command.args(WASM).args(PROGRAM).arg("-I").arg(libc.join("include")).arg("-isystem").arg(self.builtin_headers());
+        command
+            .args(WASM)
+            .args(PROGRAM)
+            .arg("-I")
+            .arg(libc.join("include"))
+            .arg("-isystem")
+            .arg(self.builtin_headers());
         command
     }
 }

@@ -19,8 +19,20 @@ pub(super) const VERSION: u32 = 1;
 /// Directories of musl that a guest has no use for, or that the port layer replaces.
 const LEFT_OUT: &[&str] = &["aio", "mq", "setjmp", "ldso"];
 /// Single files that the port layer replaces.
-const REPLACED: &[&str] =
-    &["string/memcpy.c", "string/memmove.c", "string/memset.c", "process/fork.c", "process/_Fork.c", "process/vfork.c", "process/posix_spawn.c", "process/posix_spawnp.c", "thread/clone.c", "thread/__unmapself.c", "thread/__set_thread_area.c", "thread/syscall_cp.c"];
+const REPLACED: &[&str] = &[
+    "string/memcpy.c",
+    "string/memmove.c",
+    "string/memset.c",
+    "process/fork.c",
+    "process/_Fork.c",
+    "process/vfork.c",
+    "process/posix_spawn.c",
+    "process/posix_spawnp.c",
+    "thread/clone.c",
+    "thread/__unmapself.c",
+    "thread/__set_thread_area.c",
+    "thread/syscall_cp.c",
+];
 
 /// Builds everything that guest programs are linked with.
 pub fn libc(ctx: &GuestCtx<'_>, source: &Path, out: &Path) -> Result<()> {
@@ -54,8 +66,13 @@ pub(super) fn patch_all(ctx: &GuestCtx<'_>, patches: &Path, tree: &Path) -> Resu
     for patch in sorted(patches, "patch")? {
         let mut command = std::process::Command::new("patch");
         ctx.host.apply(&mut command);
-        command.args(["-p1", "--forward", "--fuzz=0", "-d"]).arg(tree).arg("-i").arg(&patch);
-        process::logged(&mut command, ctx.log).with_context(|| format!("applying {}", patch.display()))?;
+        command
+            .args(["-p1", "--forward", "--fuzz=0", "-d"])
+            .arg(tree)
+            .arg("-i")
+            .arg(&patch);
+        process::logged(&mut command, ctx.log)
+            .with_context(|| format!("applying {}", patch.display()))?;
     }
     Ok(())
 }
@@ -80,7 +97,10 @@ fn lay_out_arch(ctx: &GuestCtx<'_>, tree: &Path) -> Result<()> {
     let types = arch.join("bits/alltypes.h.in");
     let mut text = fs::read_to_string(&types)?;
     // wasm32's size_t is an unsigned long.
-    for (from, to) in [("#define _Addr int", "#define _Addr long"), ("#define _Reg int", "#define _Reg long")] {
+    for (from, to) in [
+        ("#define _Addr int", "#define _Addr long"),
+        ("#define _Reg int", "#define _Reg long"),
+    ] {
         if !text.contains(from) {
             bail!("{}: no line {from:?}", types.display());
         }
@@ -99,14 +119,21 @@ fn headers(ctx: &GuestCtx<'_>, tree: &Path, include: &Path) -> Result<()> {
     copy_tree(ctx, &tree.join("arch/wasm32/bits"), &include.join("bits"))?;
     remove_file(&include.join("bits/alltypes.h.in"))?;
     remove_file(&include.join("bits/syscall.h.in"))?;
-    let types = [tree.join("arch/wasm32/bits/alltypes.h.in"), tree.join("include/alltypes.h.in")];
+    let types = [
+        tree.join("arch/wasm32/bits/alltypes.h.in"),
+        tree.join("include/alltypes.h.in"),
+    ];
     let mut text = String::new();
     for part in types {
         text.push_str(&all_types(&fs::read_to_string(part)?));
     }
     fs::write(include.join("bits/alltypes.h"), text)?;
     let numbers = fs::read_to_string(tree.join("arch/wasm32/bits/syscall.h.in"))?;
-    let aliases: String = numbers.lines().filter(|line| line.contains("__NR_")).map(|line| line.replace("__NR_", "SYS_") + "\n").collect();
+    let aliases: String = numbers
+        .lines()
+        .filter(|line| line.contains("__NR_"))
+        .map(|line| line.replace("__NR_", "SYS_") + "\n")
+        .collect();
     fs::write(include.join("bits/syscall.h"), numbers + &aliases)?;
     let internal = tree.join("obj/include");
     fs::create_dir_all(&internal)?;
@@ -130,17 +157,32 @@ fn all_types(text: &str) -> String {
     for line in text.lines() {
         let body = line.strip_suffix(';').unwrap_or(line);
         let (name, definition) = if let Some(rest) = body.strip_prefix("TYPEDEF ") {
-            (rest.rsplit(' ').next().unwrap_or_default(), format!("typedef {rest};"))
+            (
+                rest.rsplit(' ').next().unwrap_or_default(),
+                format!("typedef {rest};"),
+            )
         } else if let Some(rest) = body.strip_prefix("STRUCT ") {
-            (rest.split(' ').next().unwrap_or_default(), format!("struct {rest};"))
+            (
+                rest.split(' ').next().unwrap_or_default(),
+                format!("struct {rest};"),
+            )
         } else if let Some(rest) = body.strip_prefix("UNION ") {
-            (rest.split(' ').next().unwrap_or_default(), format!("union {rest};"))
+            (
+                rest.split(' ').next().unwrap_or_default(),
+                format!("union {rest};"),
+            )
         } else {
             out.push_str(line);
             out.push('\n');
             continue;
         };
-        let kind = if body.starts_with("TYPEDEF ") { "" } else if body.starts_with("STRUCT ") { "struct_" } else { "union_" };
+        let kind = if body.starts_with("TYPEDEF ") {
+            ""
+        } else if body.starts_with("STRUCT ") {
+            "struct_"
+        } else {
+            "union_"
+        };
         let need = format!("{kind}{name}");
         out.push_str(&format!("#if defined(__NEED_{need}) && !defined(__DEFINED_{need})\n{definition}\n#define __DEFINED_{need}\n#endif\n\n"));
     }
@@ -149,8 +191,18 @@ fn all_types(text: &str) -> String {
 
 fn internal_cc(ctx: &GuestCtx<'_>, tree: &Path) -> std::process::Command {
     let mut command = ctx.zig("cc");
-    command.current_dir(tree).args(flags::WASM).args(flags::LIBC);
-    for dir in ["arch/wasm32", "arch/generic", "obj/include", "src/include", "src/internal", "../include"] {
+    command
+        .current_dir(tree)
+        .args(flags::WASM)
+        .args(flags::LIBC);
+    for dir in [
+        "arch/wasm32",
+        "arch/generic",
+        "obj/include",
+        "src/include",
+        "src/internal",
+        "../include",
+    ] {
         command.arg(format!("-I{dir}"));
     }
     command
@@ -171,12 +223,19 @@ fn compile_musl(ctx: &GuestCtx<'_>, tree: &Path) -> Result<Vec<PathBuf>> {
     let mut objects = Vec::new();
     for source in sources {
         let relative = source.strip_prefix(tree.join("src"))?;
-        if REPLACED.iter().any(|replaced| Path::new(replaced) == relative) {
+        if REPLACED
+            .iter()
+            .any(|replaced| Path::new(replaced) == relative)
+        {
             continue;
         }
         let object = tree.join("obj").join(object_name(relative));
         let mut command = internal_cc(ctx, tree);
-        command.arg("-c").arg(Path::new("src").join(relative)).arg("-o").arg(&object);
+        command
+            .arg("-c")
+            .arg(Path::new("src").join(relative))
+            .arg("-o")
+            .arg(&object);
         commands.push(command);
         objects.push(object);
     }
@@ -190,10 +249,21 @@ fn port(ctx: &GuestCtx<'_>, tree: &Path, out: &Path) -> Result<()> {
     let mut objects = Vec::new();
     for source in sorted(&ctx.guest.join("port"), "c")? {
         let name = source.file_name().unwrap_or_default();
-        let object = if name == "dl_none.c" { out.join("lib/dl_none.o") } else { tree.join("obj").join(format!("port_{}", object_name(Path::new(name)))) };
+        let object = if name == "dl_none.c" {
+            out.join("lib/dl_none.o")
+        } else {
+            tree.join("obj")
+                .join(format!("port_{}", object_name(Path::new(name))))
+        };
         let mut command = internal_cc(ctx, tree);
-        command.args(["-mllvm", "-wasm-enable-sjlj", "-std=c11", "-fbuiltin", "-I"]).arg(ctx.guest.join("port"));
-        command.args(["-Isrc/process", "-c"]).arg(&source).arg("-o").arg(&object);
+        command
+            .args(["-mllvm", "-wasm-enable-sjlj", "-std=c11", "-fbuiltin", "-I"])
+            .arg(ctx.guest.join("port"));
+        command
+            .args(["-Isrc/process", "-c"])
+            .arg(&source)
+            .arg("-o")
+            .arg(&object);
         commands.push(command);
         if name != "dl_none.c" {
             objects.push(object);
@@ -201,7 +271,12 @@ fn port(ctx: &GuestCtx<'_>, tree: &Path, out: &Path) -> Result<()> {
     }
     let tag = tree.join("obj/port_longjmp_tag.o");
     let mut command = ctx.zig("cc");
-    command.args(flags::WASM).arg("-c").arg(ctx.guest.join("port/longjmp_tag.s")).arg("-o").arg(&tag);
+    command
+        .args(flags::WASM)
+        .arg("-c")
+        .arg(ctx.guest.join("port/longjmp_tag.s"))
+        .arg("-o")
+        .arg(&tag);
     commands.push(command);
     objects.push(tag);
     ctx.run_all(commands)?;
@@ -210,10 +285,24 @@ fn port(ctx: &GuestCtx<'_>, tree: &Path, out: &Path) -> Result<()> {
 
 /// Arithmetic that wasm lacks: 128-bit integers, quadruple precision.
 fn builtins(ctx: &GuestCtx<'_>, tree: &Path, lib: &Path) -> Result<()> {
-    let source = ctx.zig.parent().context("the compiler's directory")?.join("lib/compiler_rt.zig");
+    let source = ctx
+        .zig
+        .parent()
+        .context("the compiler's directory")?
+        .join("lib/compiler_rt.zig");
     let mut command = ctx.zig("build-obj");
     command.current_dir(tree.join("obj"));
-    command.args(["-target", "wasm32-freestanding", "-mcpu", "generic+atomics+bulk_memory+nontrapping_fptoint+sign_ext", "-O", "ReleaseFast", "-fstrip", "--name", "builtins"]);
+    command.args([
+        "-target",
+        "wasm32-freestanding",
+        "-mcpu",
+        "generic+atomics+bulk_memory+nontrapping_fptoint+sign_ext",
+        "-O",
+        "ReleaseFast",
+        "-fstrip",
+        "--name",
+        "builtins",
+    ]);
     command.arg(source);
     process::logged(&mut command, ctx.log)?;
     ctx.archive(&lib.join("libbuiltins.a"), &[tree.join("obj/builtins.o")])
@@ -225,7 +314,9 @@ mod tests {
 
     #[test]
     fn type_lines_become_guarded_definitions() {
-        let out = all_types("#define A 1\nTYPEDEF unsigned _Addr size_t;\nSTRUCT iovec { void *iov_base; size_t iov_len; };\n");
+        let out = all_types(
+            "#define A 1\nTYPEDEF unsigned _Addr size_t;\nSTRUCT iovec { void *iov_base; size_t iov_len; };\n",
+        );
         assert!(out.starts_with("#define A 1\n"));
         assert!(out.contains("#if defined(__NEED_size_t) && !defined(__DEFINED_size_t)\ntypedef unsigned _Addr size_t;\n#define __DEFINED_size_t\n#endif"));
         assert!(out.contains("#if defined(__NEED_struct_iovec)"));

@@ -13,25 +13,56 @@ use super::{GuestCtx, flags};
 
 /// The sources of libpq itself.
 const SOURCES: &[&str] = &[
-    "fe-auth", "fe-auth-oauth", "fe-auth-scram", "fe-cancel", "fe-connect", "fe-exec", "fe-lobj", "fe-misc", "fe-print", "fe-protocol3", "fe-secure", "fe-trace",
-    "libpq-events", "pqexpbuffer",
+    "fe-auth",
+    "fe-auth-oauth",
+    "fe-auth-scram",
+    "fe-cancel",
+    "fe-connect",
+    "fe-exec",
+    "fe-lobj",
+    "fe-misc",
+    "fe-print",
+    "fe-protocol3",
+    "fe-secure",
+    "fe-trace",
+    "libpq-events",
+    "pqexpbuffer",
 ];
 
 /// Compiles it; returns the static library.
 pub(super) fn build(ctx: &GuestCtx<'_>, tree: &Path, libc: &Path, out: &Path) -> Result<PathBuf> {
     let dir = out.join("libpq");
     fs::create_dir_all(&dir)?;
-    let mut sources: Vec<PathBuf> = SOURCES.iter().map(|name| Path::new("src/interfaces/libpq").join(name).with_extension("c")).collect();
+    let mut sources: Vec<PathBuf> = SOURCES
+        .iter()
+        .map(|name| {
+            Path::new("src/interfaces/libpq")
+                .join(name)
+                .with_extension("c")
+        })
+        .collect();
     let mut names = BTreeSet::new();
     for part in ["src/common", "src/port"] {
         for object in super::libc::sorted(&tree.join(part), "o")? {
-            let stem = object.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let Some(stem) = stem.strip_suffix("_shlib") else { continue };
-            names.extend(defined(&fs::read(&object)?).with_context(|| format!("symbols of {}", object.display()))?);
+            let stem = object
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            let Some(stem) = stem.strip_suffix("_shlib") else {
+                continue;
+            };
+            names.extend(
+                defined(&fs::read(&object)?)
+                    .with_context(|| format!("symbols of {}", object.display()))?,
+            );
             sources.push(Path::new(part).join(stem).with_extension("c"));
         }
     }
-    let renames: String = names.iter().map(|name| format!("#define {name} lpq_{name}\n")).collect();
+    let renames: String = names
+        .iter()
+        .map(|name| format!("#define {name} lpq_{name}\n"))
+        .collect();
     let header = dir.join("renames.h");
     fs::write(&header, renames)?;
     let mut commands = Vec::new();
@@ -39,8 +70,25 @@ pub(super) fn build(ctx: &GuestCtx<'_>, tree: &Path, libc: &Path, out: &Path) ->
     for source in sources {
         let object = dir.join(super::parallel::object_name(&source));
         let mut command = ctx.guest_cc(libc);
-        command.current_dir(tree).args([flags::OPTIMISE, "-w", "-DFRONTEND", "-DSO_MAJOR_VERSION=5", "-include"]).arg(&header);
-        command.args(["src/include", "src/interfaces/libpq", "src/common", "src/port"].map(|path| format!("-I{path}")));
+        command
+            .current_dir(tree)
+            .args([
+                flags::OPTIMISE,
+                "-w",
+                "-DFRONTEND",
+                "-DSO_MAJOR_VERSION=5",
+                "-include",
+            ])
+            .arg(&header);
+        command.args(
+            [
+                "src/include",
+                "src/interfaces/libpq",
+                "src/common",
+                "src/port",
+            ]
+            .map(|path| format!("-I{path}")),
+        );
         command.arg("-c").arg(&source).arg("-o").arg(&object);
         commands.push(command);
         objects.push(object);
@@ -53,7 +101,10 @@ pub(super) fn build(ctx: &GuestCtx<'_>, tree: &Path, libc: &Path, out: &Path) ->
 
 /// The names of the global symbols that a wasm object file defines.
 fn defined(object: &[u8]) -> Result<Vec<String>> {
-    let mut reader = Reader { bytes: object, at: 8 };
+    let mut reader = Reader {
+        bytes: object,
+        at: 8,
+    };
     let mut names = Vec::new();
     while reader.at < object.len() {
         let id = reader.byte()?;
@@ -86,7 +137,11 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn byte(&mut self) -> Result<u8> {
-        let byte = self.bytes.get(self.at).copied().context("the file is cut short")?;
+        let byte = self
+            .bytes
+            .get(self.at)
+            .copied()
+            .context("the file is cut short")?;
         self.at += 1;
         Ok(byte)
     }
@@ -105,7 +160,10 @@ impl Reader<'_> {
 
     fn string(&mut self) -> Result<String> {
         let length = self.leb()?;
-        let bytes = self.bytes.get(self.at..self.at + length).context("the file is cut short")?;
+        let bytes = self
+            .bytes
+            .get(self.at..self.at + length)
+            .context("the file is cut short")?;
         self.at += length;
         Ok(String::from_utf8(bytes.to_vec())?)
     }

@@ -12,10 +12,20 @@ use crate::process;
 pub(super) const VERSION: u32 = 1;
 
 /// What a module may import.
-const IMPORTS: &[(&str, &str)] = &[("env", "memory"), ("kernel", "syscall"), ("kernel", "stack_depth")];
+const IMPORTS: &[(&str, &str)] = &[
+    ("env", "memory"),
+    ("kernel", "syscall"),
+    ("kernel", "stack_depth"),
+];
 
 /// Links the program `name` of PostgreSQL: `NAME.wasm` in `out`.
-pub fn link(ctx: &GuestCtx<'_>, name: &str, libc: &Path, postgres: &Path, out: &Path) -> Result<()> {
+pub fn link(
+    ctx: &GuestCtx<'_>,
+    name: &str,
+    libc: &Path,
+    postgres: &Path,
+    out: &Path,
+) -> Result<()> {
     let list = postgres.join(format!("{name}.objects"));
     let text = fs::read_to_string(&list).with_context(|| format!("reading {}", list.display()))?;
     let mut objects: Vec<PathBuf> = text.lines().map(|line| postgres.join(line)).collect();
@@ -26,7 +36,12 @@ pub fn link(ctx: &GuestCtx<'_>, name: &str, libc: &Path, postgres: &Path, out: &
 }
 
 /// Links objects with the libc; checks that nothing but the kernel's interface is imported.
-pub(super) fn link_objects(ctx: &GuestCtx<'_>, objects: &[PathBuf], libc: &Path, wasm: &Path) -> Result<()> {
+pub(super) fn link_objects(
+    ctx: &GuestCtx<'_>,
+    objects: &[PathBuf],
+    libc: &Path,
+    wasm: &Path,
+) -> Result<()> {
     // There are more objects than a command line holds comfortably.
     let response = wasm.with_extension("link");
     let mut text = String::new();
@@ -35,7 +50,11 @@ pub(super) fn link_objects(ctx: &GuestCtx<'_>, objects: &[PathBuf], libc: &Path,
     }
     fs::write(&response, text)?;
     let mut command = ctx.zig("wasm-ld");
-    command.args(flags::link_flags()).arg("-o").arg(wasm).arg(format!("@{}", response.display()));
+    command
+        .args(flags::link_flags())
+        .arg("-o")
+        .arg(wasm)
+        .arg(format!("@{}", response.display()));
     command.args(["libport.a", "libc.a", "libbuiltins.a"].map(|name| libc.join("lib").join(name)));
     process::logged(&mut command, ctx.log)?;
     fs::remove_file(&response)?;

@@ -68,25 +68,50 @@ pub struct GuestCtx<'a> {
 
 impl<'a> GuestCtx<'a> {
     /// For one step of the cache.
-    pub fn of_step(zig: &'a Path, wabt: &'a Path, host: &'a HostTools, guest: &'a Path, zig_cache: PathBuf, place: &Workplace<'a>) -> Self {
+    pub fn of_step(
+        zig: &'a Path,
+        wabt: &'a Path,
+        host: &'a HostTools,
+        guest: &'a Path,
+        zig_cache: PathBuf,
+        place: &Workplace<'a>,
+    ) -> Self {
         let jobs = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        Self { zig, wabt, host, guest, zig_cache, jobs, bar: place.bar, log: place.log }
+        Self {
+            zig,
+            wabt,
+            host,
+            guest,
+            zig_cache,
+            jobs,
+            bar: place.bar,
+            log: place.log,
+        }
     }
 }
 
 /// What [`libc`] depends on besides musl's sources and the compiler.
 pub fn libc_inputs(guest: &Path) -> Result<Inputs> {
-    Inputs::new().value("recipe", libc::VERSION).value("flags", flags::describe()).tree("guest/musl", &guest.join("musl"))?.tree("guest/port", &guest.join("port"))
+    Inputs::new()
+        .value("recipe", libc::VERSION)
+        .value("flags", flags::describe())
+        .tree("guest/musl", &guest.join("musl"))?
+        .tree("guest/port", &guest.join("port"))
 }
 
 /// What [`postgres`] depends on besides PostgreSQL's sources, the libc and the compiler.
 pub fn postgres_inputs(guest: &Path) -> Result<Inputs> {
-    Inputs::new().value("recipe", postgres::VERSION).value("flags", flags::describe()).tree("guest/patches", &guest.join("patches"))
+    Inputs::new()
+        .value("recipe", postgres::VERSION)
+        .value("flags", flags::describe())
+        .tree("guest/patches", &guest.join("patches"))
 }
 
 /// What [`link`] depends on besides the outputs of [`libc`] and [`postgres`].
 pub fn link_inputs() -> Inputs {
-    Inputs::new().value("recipe", link::VERSION).value("flags", flags::link_flags().join(" "))
+    Inputs::new()
+        .value("recipe", link::VERSION)
+        .value("flags", flags::link_flags().join(" "))
 }
 
 /// What [`share`] depends on besides the output of [`postgres`].
@@ -101,11 +126,17 @@ pub fn translate_inputs() -> Inputs {
 
 /// What [`compile`] depends on besides the output of [`translate`], the compiler and the target.
 pub fn compile_inputs(guest: &Path, profile: &Profile) -> Result<Inputs> {
-    let inputs = Inputs::new().value("recipe", compile::VERSION).value("flags", flags::native_flags().join(" ")).tree("guest/runtime", &guest.join("runtime"))?;
+    let inputs = Inputs::new()
+        .value("recipe", compile::VERSION)
+        .value("flags", flags::native_flags().join(" "))
+        .tree("guest/runtime", &guest.join("runtime"))?;
     profile.add_to(inputs)
 }
 
 /// What [`tests`] depends on besides the libc and the compiler.
 pub fn tests_inputs(guest: &Path) -> Result<Inputs> {
-    Inputs::new().value("recipe", tests::VERSION).value("flags", flags::describe()).tree("guest/tests", &guest.join("tests"))
+    Inputs::new()
+        .value("recipe", tests::VERSION)
+        .value("flags", flags::describe())
+        .tree("guest/tests", &guest.join("tests"))
 }

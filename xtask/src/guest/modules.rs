@@ -9,7 +9,13 @@ use super::libc::sorted;
 use super::{GuestCtx, flags};
 
 /// Functions that every module may define under the same name.
-const COMMON: &[&str] = &["Pg_magic_func", "_PG_init", "_PG_fini", "_PG_output_plugin_init", "_PG_archive_module_init"];
+const COMMON: &[&str] = &[
+    "Pg_magic_func",
+    "_PG_init",
+    "_PG_fini",
+    "_PG_output_plugin_init",
+    "_PG_archive_module_init",
+];
 
 struct Module {
     name: String,
@@ -19,20 +25,62 @@ struct Module {
 }
 
 fn module(name: &str, sources: &[&str], flags: &[&str]) -> Module {
-    Module { name: name.to_owned(), sources: sources.iter().map(PathBuf::from).collect(), flags: flags.iter().map(|&flag| flag.to_owned()).collect() }
+    Module {
+        name: name.to_owned(),
+        sources: sources.iter().map(PathBuf::from).collect(),
+        flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+    }
 }
 
 fn all(tree: &Path) -> Result<Vec<Module>> {
-    let plpgsql = ["pl_comp.c", "pl_exec.c", "pl_funcs.c", "pl_handler.c", "pl_gram.c", "pl_scanner.c"].map(|name| format!("src/pl/plpgsql/src/{name}"));
+    let plpgsql = [
+        "pl_comp.c",
+        "pl_exec.c",
+        "pl_funcs.c",
+        "pl_handler.c",
+        "pl_gram.c",
+        "pl_scanner.c",
+    ]
+    .map(|name| format!("src/pl/plpgsql/src/{name}"));
     let mut modules = vec![
-        module("plpgsql", &plpgsql.each_ref().map(String::as_str), &["-Isrc/pl/plpgsql/src"]),
-        module("pgoutput", &["src/backend/replication/pgoutput/pgoutput.c"], &[]),
-        module("test_decoding", &["contrib/test_decoding/test_decoding.c"], &[]),
-        module("regress", &["src/test/regress/regress.c"], &["-DDLSUFFIX=\".so\""]),
-        module("libpqwalreceiver", &["src/backend/replication/libpqwalreceiver/libpqwalreceiver.c"], &["-Isrc/interfaces/libpq"]),
+        module(
+            "plpgsql",
+            &plpgsql.each_ref().map(String::as_str),
+            &["-Isrc/pl/plpgsql/src"],
+        ),
+        module(
+            "pgoutput",
+            &["src/backend/replication/pgoutput/pgoutput.c"],
+            &[],
+        ),
+        module(
+            "test_decoding",
+            &["contrib/test_decoding/test_decoding.c"],
+            &[],
+        ),
+        module(
+            "regress",
+            &["src/test/regress/regress.c"],
+            &["-DDLSUFFIX=\".so\""],
+        ),
+        module(
+            "libpqwalreceiver",
+            &["src/backend/replication/libpqwalreceiver/libpqwalreceiver.c"],
+            &["-Isrc/interfaces/libpq"],
+        ),
     ];
-    let mut snowball = module("dict_snowball", &["src/backend/snowball/dict_snowball.c"], &["-Isrc/include/snowball", "-Isrc/include/snowball/libstemmer"]);
-    snowball.sources.extend(relative(tree, sorted(&tree.join("src/backend/snowball/libstemmer"), "c")?)?);
+    let mut snowball = module(
+        "dict_snowball",
+        &["src/backend/snowball/dict_snowball.c"],
+        &[
+            "-Isrc/include/snowball",
+            "-Isrc/include/snowball/libstemmer",
+        ],
+    );
+    snowball.sources.extend(relative(
+        tree,
+        sorted(&tree.join("src/backend/snowball/libstemmer"), "c")?,
+    )?);
     modules.push(snowball);
     let conversions = tree.join("src/backend/utils/mb/conversion_procs");
     let mut names = Vec::new();
@@ -52,7 +100,10 @@ fn all(tree: &Path) -> Result<Vec<Module>> {
 }
 
 fn relative(tree: &Path, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
-    paths.into_iter().map(|path| Ok(path.strip_prefix(tree)?.to_path_buf())).collect()
+    paths
+        .into_iter()
+        .map(|path| Ok(path.strip_prefix(tree)?.to_path_buf()))
+        .collect()
 }
 
 /// The modules' names, for the marker files in the library directory.
@@ -63,7 +114,12 @@ pub(super) fn names(out: &Path) -> Result<Vec<String>> {
 }
 
 /// Compiles all modules and the table; returns the objects.
-pub(super) fn build(ctx: &GuestCtx<'_>, tree: &Path, libc: &Path, out: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn build(
+    ctx: &GuestCtx<'_>,
+    tree: &Path,
+    libc: &Path,
+    out: &Path,
+) -> Result<Vec<PathBuf>> {
     let dir = out.join("objects");
     fs::create_dir_all(&dir)?;
     let modules = all(tree)?;
@@ -74,11 +130,24 @@ pub(super) fn build(ctx: &GuestCtx<'_>, tree: &Path, libc: &Path, out: &Path) ->
         let mut text = String::new();
         for source in &module.sources {
             let path = tree.join(source);
-            text.push_str(&String::from_utf8_lossy(&fs::read(&path).with_context(|| format!("reading {}", path.display()))?));
-            let object = dir.join(format!("{}-{}", module.name, super::parallel::object_name(Path::new(source.file_name().unwrap_or_default()))));
+            text.push_str(&String::from_utf8_lossy(
+                &fs::read(&path).with_context(|| format!("reading {}", path.display()))?,
+            ));
+            let object = dir.join(format!(
+                "{}-{}",
+                module.name,
+                super::parallel::object_name(Path::new(source.file_name().unwrap_or_default()))
+            ));
             let mut command = ctx.guest_cc(libc);
-            command.current_dir(tree).args([flags::OPTIMISE, "-w", "-Isrc/include"]).args(&module.flags);
-            command.args(COMMON.iter().map(|name| format!("-D{name}={name}_{}", module.name)));
+            command
+                .current_dir(tree)
+                .args([flags::OPTIMISE, "-w", "-Isrc/include"])
+                .args(&module.flags);
+            command.args(
+                COMMON
+                    .iter()
+                    .map(|name| format!("-D{name}={name}_{}", module.name)),
+            );
             command.arg("-c").arg(source).arg("-o").arg(&object);
             commands.push(command);
             objects.push(object);
@@ -89,7 +158,11 @@ pub(super) fn build(ctx: &GuestCtx<'_>, tree: &Path, libc: &Path, out: &Path) ->
     fs::write(&source, table.text())?;
     let object = dir.join("dl_table.o");
     let mut command = ctx.guest_cc(libc);
-    command.args([flags::OPTIMISE, "-w", "-c"]).arg(&source).arg("-o").arg(&object);
+    command
+        .args([flags::OPTIMISE, "-w", "-c"])
+        .arg(&source)
+        .arg("-o")
+        .arg(&object);
     commands.push(command);
     objects.push(object);
     ctx.run_all(commands)?;
@@ -114,7 +187,10 @@ impl Table {
             let _ = writeln!(self.declarations, "extern void {address}(void);");
             let _ = writeln!(entries, "\t{{\"{symbol}\", (void *){address}}},");
         }
-        let _ = writeln!(self.libraries, "static const struct guest_symbol {name}_symbols[] = {{\n{entries}\t{{0, 0}},\n}};");
+        let _ = writeln!(
+            self.libraries,
+            "static const struct guest_symbol {name}_symbols[] = {{\n{entries}\t{{0, 0}},\n}};"
+        );
         let _ = writeln!(self.list, "\t{{\"{name}\", {name}_symbols}},");
     }
 
@@ -130,7 +206,11 @@ impl Table {
 fn symbols(module: &str, text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for rest in text.split("PG_FUNCTION_INFO_V1(").skip(1) {
-        let name: String = rest.trim_start().chars().take_while(|&c| c.is_ascii_alphanumeric() || c == '_').collect();
+        let name: String = rest
+            .trim_start()
+            .chars()
+            .take_while(|&c| c.is_ascii_alphanumeric() || c == '_')
+            .collect();
         let info = format!("pg_finfo_{name}");
         if !name.is_empty() && !found.iter().any(|(symbol, _)| *symbol == name) {
             found.push((name.clone(), name));
@@ -156,7 +236,18 @@ mod tests {
     #[test]
     fn symbols_of_a_module() {
         let text = "PG_MODULE_MAGIC_EXT(.name = \"x\");\nPG_FUNCTION_INFO_V1(one);\nPG_FUNCTION_INFO_V1(one);\nvoid\n_PG_init(void)\n{\n}\n\t_PG_fini(1);\n";
-        let names: Vec<String> = symbols("x", text).into_iter().map(|(symbol, address)| format!("{symbol}={address}")).collect();
-        assert_eq!(names, ["one=one", "pg_finfo_one=pg_finfo_one", "Pg_magic_func=Pg_magic_func_x", "_PG_init=_PG_init_x"]);
+        let names: Vec<String> = symbols("x", text)
+            .into_iter()
+            .map(|(symbol, address)| format!("{symbol}={address}"))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "one=one",
+                "pg_finfo_one=pg_finfo_one",
+                "Pg_magic_func=Pg_magic_func_x",
+                "_PG_init=_PG_init_x"
+            ]
+        );
     }
 }

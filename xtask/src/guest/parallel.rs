@@ -56,6 +56,17 @@ impl GuestCtx<'_> {
 
 /// A file name of an object for a source, unique among sources that differ in path.
 pub(super) fn object_name(source: &Path) -> String {
-    let flat: String = source.with_extension("").to_string_lossy().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+    let flat: String = source
+        .with_extension("")
+        .to_string_lossy()
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '-' {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
     format!("{}.o", flat.trim_start_matches('_'))
 }

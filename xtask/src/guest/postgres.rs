@@ -38,7 +38,12 @@ ac_cv_func_wcstombs_l=no
 ";
 
 /// Directories of the backend whose objects are loadable modules, not parts of the server.
-const MODULE_DIRS: &[&str] = &["snowball", "utils/mb/conversion_procs", "replication/libpqwalreceiver", "replication/pgoutput"];
+const MODULE_DIRS: &[&str] = &[
+    "snowball",
+    "utils/mb/conversion_procs",
+    "replication/libpqwalreceiver",
+    "replication/pgoutput",
+];
 
 /// Configures and compiles.
 pub fn postgres(ctx: &GuestCtx<'_>, source: &Path, libc: &Path, out: &Path) -> Result<()> {
@@ -57,21 +62,55 @@ pub fn postgres(ctx: &GuestCtx<'_>, source: &Path, libc: &Path, out: &Path) -> R
     make(ctx, &tree, "src/backend", &["postgres"])?;
     ctx.bar.message("initdb");
     make(ctx, &tree, "src/fe_utils", &["all"])?;
-    make(ctx, &tree, "src/bin/initdb", &["initdb.o", "findtimezone.o", "localtime.o"])?;
+    make(
+        ctx,
+        &tree,
+        "src/bin/initdb",
+        &["initdb.o", "findtimezone.o", "localtime.o"],
+    )?;
     make(ctx, &tree, "src/backend/snowball", &["snowball_create.sql"])?;
-    make(ctx, &tree, "src/pl/plpgsql/src", &["pl_gram.h", "plerrcodes.h", "pl_reserved_kwlist_d.h", "pl_unreserved_kwlist_d.h"])?;
-    make(ctx, &tree, "src/interfaces/libpq", &["libpq-refs-stamp"]).or_else(|_| make(ctx, &tree, "src/port", &["pg_config_paths.h"]))?;
+    make(
+        ctx,
+        &tree,
+        "src/pl/plpgsql/src",
+        &[
+            "pl_gram.h",
+            "plerrcodes.h",
+            "pl_reserved_kwlist_d.h",
+            "pl_unreserved_kwlist_d.h",
+        ],
+    )?;
+    make(ctx, &tree, "src/interfaces/libpq", &["libpq-refs-stamp"])
+        .or_else(|_| make(ctx, &tree, "src/port", &["pg_config_paths.h"]))?;
     ctx.bar.message("libpq");
     let library = libpq::build(ctx, &tree, libc, out)?;
     ctx.bar.message("loadable modules");
     let modules = modules::build(ctx, &tree, libc, out)?;
     let mut postgres = backend_objects(&tree)?;
-    postgres.extend(["timezone/localtime.o", "timezone/pgtz.o", "timezone/strftime.o", "common/libpgcommon_srv.a", "port/libpgport_srv.a"].map(|name| tree.join("src").join(name)));
+    postgres.extend(
+        [
+            "timezone/localtime.o",
+            "timezone/pgtz.o",
+            "timezone/strftime.o",
+            "common/libpgcommon_srv.a",
+            "port/libpgport_srv.a",
+        ]
+        .map(|name| tree.join("src").join(name)),
+    );
     postgres.extend(modules);
     postgres.push(library.clone());
     write_list(out, "postgres", &postgres)?;
-    let mut initdb: Vec<_> = ["initdb.o", "findtimezone.o", "localtime.o"].map(|name| tree.join("src/bin/initdb").join(name)).into();
-    initdb.extend(["fe_utils/libpgfeutils.a", "common/libpgcommon.a", "port/libpgport.a"].map(|name| tree.join("src").join(name)));
+    let mut initdb: Vec<_> = ["initdb.o", "findtimezone.o", "localtime.o"]
+        .map(|name| tree.join("src/bin/initdb").join(name))
+        .into();
+    initdb.extend(
+        [
+            "fe_utils/libpgfeutils.a",
+            "common/libpgcommon.a",
+            "port/libpgport.a",
+        ]
+        .map(|name| tree.join("src").join(name)),
+    );
     initdb.push(library);
     write_list(out, "initdb", &initdb)
 }
@@ -94,8 +133,14 @@ fn write_list(out: &Path, name: &str, objects: &[PathBuf]) -> Result<()> {
 fn wrapper(ctx: &GuestCtx<'_>, libc: &Path, out: &Path) -> Result<PathBuf> {
     let path = out.join("guest-cc");
     let cc = ctx.guest_cc(libc);
-    let words: Vec<String> = std::iter::once(cc.get_program()).chain(cc.get_args()).map(|word| quoted(&word.to_string_lossy())).collect();
-    let libraries: Vec<String> = ["libc.a", "libport.a", "libbuiltins.a"].iter().map(|name| quoted(&libc.join("lib").join(name).to_string_lossy())).collect();
+    let words: Vec<String> = std::iter::once(cc.get_program())
+        .chain(cc.get_args())
+        .map(|word| quoted(&word.to_string_lossy()))
+        .collect();
+    let libraries: Vec<String> = ["libc.a", "libport.a", "libbuiltins.a"]
+        .iter()
+        .map(|name| quoted(&libc.join("lib").join(name).to_string_lossy()))
+        .collect();
     let text = format!(
         r#"#!/bin/sh
 for word in "$@"; do
@@ -148,18 +193,40 @@ fn configure(ctx: &GuestCtx<'_>, tree: &Path, wrapper: &Path, out: &Path) -> Res
     ctx.host.apply(&mut command);
     ctx.zig_environment(&mut command);
     command.current_dir(tree).arg("./configure");
-    command.args(["--host=wasm32-unknown-linux-musl", "--with-template=linux", "--disable-rpath", "--disable-nls"]);
-    command.args(["--without-readline", "--without-zlib", "--without-icu", "--with-system-tzdata="]);
+    command.args([
+        "--host=wasm32-unknown-linux-musl",
+        "--with-template=linux",
+        "--disable-rpath",
+        "--disable-nls",
+    ]);
+    command.args([
+        "--without-readline",
+        "--without-zlib",
+        "--without-icu",
+        "--with-system-tzdata=",
+    ]);
     command.arg(format!("--prefix={PREFIX}"));
-    command.env("CONFIG_SITE", &site).env("CC", wrapper).env("CFLAGS", format!("{} -w", flags::OPTIMISE)).env("CPPFLAGS", "").env("LDFLAGS", "");
+    command
+        .env("CONFIG_SITE", &site)
+        .env("CC", wrapper)
+        .env("CFLAGS", format!("{} -w", flags::OPTIMISE))
+        .env("CPPFLAGS", "")
+        .env("LDFLAGS", "");
     // Any program will do: time zones are compiled by a zic of our own.
-    command.env("ZIC", "true").env("AR", format!("{} ar", ctx.zig.display())).env("RANLIB", format!("{} ranlib", ctx.zig.display()));
+    command
+        .env("ZIC", "true")
+        .env("AR", format!("{} ar", ctx.zig.display()))
+        .env("RANLIB", format!("{} ranlib", ctx.zig.display()));
     process::logged(&mut command, ctx.log)?;
     let header = tree.join("src/include/pg_config.h");
-    let found = fs::read_to_string(&header).with_context(|| format!("reading {}", header.display()))?;
+    let found =
+        fs::read_to_string(&header).with_context(|| format!("reading {}", header.display()))?;
     for wanted in WANTED {
         if !found.lines().any(|line| line == *wanted) {
-            bail!("configure did not find {wanted:?} (see {})", tree.join("config.log").display());
+            bail!(
+                "configure did not find {wanted:?} (see {})",
+                tree.join("config.log").display()
+            );
         }
     }
     Ok(())
@@ -182,8 +249,15 @@ fn make(ctx: &GuestCtx<'_>, tree: &Path, dir: &str, targets: &[&str]) -> Result<
     let mut command = Command::new("make");
     ctx.host.apply(&mut command);
     ctx.zig_environment(&mut command);
-    command.env("GUEST_CC_NO_LINK", "1").env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
-    command.arg(format!("-j{}", ctx.jobs)).arg("-C").arg(tree.join(dir)).args(targets);
+    command
+        .env("GUEST_CC_NO_LINK", "1")
+        .env_remove("MAKEFLAGS")
+        .env_remove("MAKELEVEL");
+    command
+        .arg(format!("-j{}", ctx.jobs))
+        .arg("-C")
+        .arg(tree.join(dir))
+        .args(targets);
     process::logged(&mut command, ctx.log)
 }
 
@@ -197,7 +271,10 @@ fn backend_objects(tree: &Path) -> Result<Vec<PathBuf>> {
             let path = entry?.path();
             let relative = path.strip_prefix(&root)?;
             if path.is_dir() {
-                if !MODULE_DIRS.iter().any(|module| Path::new(module) == relative) {
+                if !MODULE_DIRS
+                    .iter()
+                    .any(|module| Path::new(module) == relative)
+                {
                     stack.push(path);
                 }
             } else if path.extension().is_some_and(|extension| extension == "o") {

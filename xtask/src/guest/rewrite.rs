@@ -37,12 +37,18 @@ pub(super) fn directory(dir: &Path, name: &str, counts: Counts) -> Result<()> {
     for path in sorted(dir, "c")? {
         change(&path, |text| source(text, &mut made))?;
     }
-    change(&dir.join(format!("{name}-impl.h")), |text| header(text, &mut made))?;
+    change(&dir.join(format!("{name}-impl.h")), |text| {
+        header(text, &mut made)
+    })?;
     if made.bases == 0 || made.arguments == 0 || made.indirect == 0 || made.pointers == 0 {
         bail!("the translator's output is not as expected: {made:?}");
     }
     if (made.atomics, made.fences) != (counts.accesses, counts.fences) {
-        bail!("{counts:?} in the module, but {} accesses and {} fences in its translation", made.atomics, made.fences);
+        bail!(
+            "{counts:?} in the module, but {} accesses and {} fences in its translation",
+            made.atomics,
+            made.fences
+        );
     }
     Ok(())
 }
@@ -78,13 +84,22 @@ fn source(text: &str, made: &mut Made) -> Result<String> {
             made.atomics += line.matches("_default32(").count();
             line = line.replace("_default32(", "_shared_default32(");
         }
-        line = line.replace("memory_fill(instance->w2c_env_memory, ", "pgl_memory_fill(PGL_BASE(instance), ");
-        line = line.replace("memory_copy(instance->w2c_env_memory, instance->w2c_env_memory, ", "pgl_memory_copy(PGL_BASE(instance), ");
+        line = line.replace(
+            "memory_fill(instance->w2c_env_memory, ",
+            "pgl_memory_fill(PGL_BASE(instance), ",
+        );
+        line = line.replace(
+            "memory_copy(instance->w2c_env_memory, instance->w2c_env_memory, ",
+            "pgl_memory_copy(PGL_BASE(instance), ",
+        );
         if line.contains("].module_instance") {
             line = own_instance(&line)?;
             made.indirect += 1;
         }
-        if line.contains("(instance->w2c_env_memory)->") || line.contains(" memory_fill(") || line.contains(" memory_copy(") {
+        if line.contains("(instance->w2c_env_memory)->")
+            || line.contains(" memory_fill(")
+            || line.contains(" memory_copy(")
+        {
             bail!("this access to memory is not known: {}", line.trim());
         }
         out.push_str(&line);
@@ -99,7 +114,9 @@ fn own_instance(line: &str) -> Result<String> {
     const START: &str = "instance->w2c_T0.data[";
     let mut line = line.to_owned();
     while let Some(end) = line.find(END) {
-        let start = line[..end].rfind(START).with_context(|| format!("an indirect call through another table: {}", line.trim()))?;
+        let start = line[..end]
+            .rfind(START)
+            .with_context(|| format!("an indirect call through another table: {}", line.trim()))?;
         line.replace_range(start..end + END.len(), "instance");
     }
     Ok(line)
@@ -141,11 +158,29 @@ mod tests {
 ";
         let mut made = Made::default();
         let out = source(text, &mut made).unwrap();
-        assert_eq!((made.bases, made.arguments, made.atomics, made.indirect, made.fences), (1, 2, 1, 1, 1));
+        assert_eq!(
+            (
+                made.bases,
+                made.arguments,
+                made.atomics,
+                made.indirect,
+                made.fences
+            ),
+            (1, 2, 1, 1, 1)
+        );
         assert!(!out.contains("w2c_env_memory") && !out.contains("module_instance"));
-        assert!(out.contains("i32_atomic_rmw_cmpxchg_shared_default32(") && out.contains("i32_load_default32("));
+        assert!(
+            out.contains("i32_atomic_rmw_cmpxchg_shared_default32(")
+                && out.contains("i32_load_default32(")
+        );
         assert!(out.contains("pgl_memory_fill(PGL_BASE(instance), var_i0"));
         assert!(source("  x = (instance->w2c_env_memory)->pages;", &mut made).is_err());
-        assert!(source("  memory_copy(other, instance->w2c_env_memory, 1, 2, 3);", &mut made).is_err());
+        assert!(
+            source(
+                "  memory_copy(other, instance->w2c_env_memory, 1, 2, 3);",
+                &mut made
+            )
+            .is_err()
+        );
     }
 }

@@ -20,8 +20,14 @@ const MARKER: &str = "compiled into the host program\n";
 
 /// Files of `share`, relative to the source tree. Of a list the first that exists is taken: generated catalogue files move between releases.
 const FILES: &[&[&str]] = &[
-    &["src/include/catalog/postgres.bki", "src/backend/catalog/postgres.bki"],
-    &["src/include/catalog/system_constraints.sql", "src/backend/catalog/system_constraints.sql"],
+    &[
+        "src/include/catalog/postgres.bki",
+        "src/backend/catalog/postgres.bki",
+    ],
+    &[
+        "src/include/catalog/system_constraints.sql",
+        "src/backend/catalog/system_constraints.sql",
+    ],
     &["src/backend/catalog/information_schema.sql"],
     &["src/backend/catalog/sql_features.txt"],
     &["src/backend/catalog/system_functions.sql"],
@@ -57,8 +63,12 @@ pub fn share(ctx: &GuestCtx<'_>, postgres: &Path, out: &Path) -> Result<()> {
     let share = out.join("share");
     fs::create_dir_all(&share)?;
     for candidates in FILES {
-        let found = candidates.iter().map(|path| tree.join(path)).find(|path| path.is_file());
-        let found = found.with_context(|| format!("none of {candidates:?} is in the source tree"))?;
+        let found = candidates
+            .iter()
+            .map(|path| tree.join(path))
+            .find(|path| path.is_file());
+        let found =
+            found.with_context(|| format!("none of {candidates:?} is in the source tree"))?;
         copy_into(&found, &share)?;
     }
     for (dir, extension, to) in DIRECTORIES {
@@ -69,7 +79,10 @@ pub fn share(ctx: &GuestCtx<'_>, postgres: &Path, out: &Path) -> Result<()> {
         }
     }
     for set in ZONE_SETS {
-        copy_into(&tree.join("src/timezone/tznames").join(set), &share.join("timezonesets"))?;
+        copy_into(
+            &tree.join("src/timezone/tznames").join(set),
+            &share.join("timezonesets"),
+        )?;
     }
     ctx.bar.message("time zones");
     time_zones(ctx, &tree, &share.join("timezone"))?;
@@ -89,7 +102,9 @@ pub fn share(ctx: &GuestCtx<'_>, postgres: &Path, out: &Path) -> Result<()> {
 }
 
 fn copy_into(file: &Path, dir: &Path) -> Result<()> {
-    let name = file.file_name().with_context(|| format!("{} names no file", file.display()))?;
+    let name = file
+        .file_name()
+        .with_context(|| format!("{} names no file", file.display()))?;
     fs::copy(file, dir.join(name)).with_context(|| format!("copying {}", file.display()))?;
     Ok(())
 }
@@ -100,13 +115,27 @@ fn time_zones(ctx: &GuestCtx<'_>, tree: &Path, out: &Path) -> Result<()> {
     fs::create_dir_all(&scratch)?;
     let zic: PathBuf = scratch.join("zic");
     let mut command = ctx.zig("cc");
-    command.current_dir(tree).args(["-O1", "-w", "-DFRONTEND", "-D_GNU_SOURCE", "-fno-sanitize=undefined", "-Isrc/include", "-Isrc/timezone"]);
+    command.current_dir(tree).args([
+        "-O1",
+        "-w",
+        "-DFRONTEND",
+        "-D_GNU_SOURCE",
+        "-fno-sanitize=undefined",
+        "-Isrc/include",
+        "-Isrc/timezone",
+    ]);
     command.args(["zic.c"].map(|name| format!("src/timezone/{name}")));
-    command.args(["snprintf.c", "qsort.c", "strerror.c", "strlcpy.c"].map(|name| format!("src/port/{name}")));
+    command.args(
+        ["snprintf.c", "qsort.c", "strerror.c", "strlcpy.c"].map(|name| format!("src/port/{name}")),
+    );
     command.arg("src/common/fe_memutils.c").arg("-o").arg(&zic);
     process::logged(&mut command, ctx.log)?;
     let mut command = std::process::Command::new(&zic);
-    command.arg("-d").arg(out).args(["-p", "US/Eastern", "-b", "fat"]).arg(tree.join("src/timezone/data/tzdata.zi"));
+    command
+        .arg("-d")
+        .arg(out)
+        .args(["-p", "US/Eastern", "-b", "fat"])
+        .arg(tree.join("src/timezone/data/tzdata.zi"));
     process::logged(&mut command, ctx.log)?;
     crate::cache::remove_tree(&scratch)
 }

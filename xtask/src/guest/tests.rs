@@ -16,13 +16,24 @@ pub fn tests(ctx: &GuestCtx<'_>, libc: &Path, out: &Path) -> Result<()> {
     let mut commands = Vec::new();
     let mut objects = Vec::new();
     for source in sorted(&ctx.guest.join("tests"), "c")? {
-        let object = out.join(object_name(Path::new(source.file_name().unwrap_or_default())));
+        let object = out.join(object_name(Path::new(
+            source.file_name().unwrap_or_default(),
+        )));
         let mut command = ctx.guest_cc(libc);
-        command.args([flags::OPTIMISE, "-Wall", "-c"]).arg(&source).arg("-o").arg(&object);
+        command
+            .args([flags::OPTIMISE, "-Wall", "-c"])
+            .arg(&source)
+            .arg("-o")
+            .arg(&object);
         commands.push(command);
         objects.push(object);
     }
     ctx.run_all(commands)?;
     objects.push(libc.join("lib/dl_none.o"));
-    link::link_objects(ctx, &objects, libc, &out.join(format!("{TESTS_MODULE}.wasm")))
+    link::link_objects(
+        ctx,
+        &objects,
+        libc,
+        &out.join(format!("{TESTS_MODULE}.wasm")),
+    )
 }

@@ -24,12 +24,32 @@ pub fn translate(ctx: &GuestCtx<'_>, name: &str, wasm: &Path, out: &Path) -> Res
     let bytes = fs::read(wasm).with_context(|| format!("reading {}", wasm.display()))?;
     let counts = fences::count(&bytes)?;
     if name == super::MODULES[0] && counts.fences < FENCES_MIN {
-        bail!("{} has {} fences, at least {FENCES_MIN} were expected", wasm.display(), counts.fences);
+        bail!(
+            "{} has {} fences, at least {FENCES_MIN} were expected",
+            wasm.display(),
+            counts.fences
+        );
     }
-    fs::write(out.join("counts"), format!("fences {}\naccesses {}\n", counts.fences, counts.accesses))?;
-    fs::write(out.join("heap_base"), fences::exported_global(&bytes, "__heap_base")?.to_string())?;
+    fs::write(
+        out.join("counts"),
+        format!("fences {}\naccesses {}\n", counts.fences, counts.accesses),
+    )?;
+    fs::write(
+        out.join("heap_base"),
+        fences::exported_global(&bytes, "__heap_base")?.to_string(),
+    )?;
     let mut command = Command::new(ctx.wabt.join("bin/wasm2c"));
-    command.args(["--enable-threads", "-n", name, "--num-outputs", &PIECES.to_string(), "-o"]).arg(out.join(format!("{name}.c"))).arg(wasm);
+    command
+        .args([
+            "--enable-threads",
+            "-n",
+            name,
+            "--num-outputs",
+            &PIECES.to_string(),
+            "-o",
+        ])
+        .arg(out.join(format!("{name}.c")))
+        .arg(wasm);
     process::logged(&mut command, ctx.log)?;
     rewrite::directory(out, name, counts)
 }

@@ -68,7 +68,7 @@ impl Expected {
         for name in wanted {
             match (outcome.has_passed(name), self.0.get(name)) {
                 (true, Some(reason)) if !reason.starts_with("flaky") => {
-                    verdict.passed_after_all.push(name.clone())
+                    verdict.passed_after_all.push(name.clone());
                 }
                 (true, _) => {}
                 (false, Some(reason)) => verdict.expected.push((name.clone(), reason.clone())),

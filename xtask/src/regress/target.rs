@@ -19,6 +19,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("max_prepared_transactions", "2"),
     ("max_connections", "60"),
     ("fsync", "off"),
+    ("synchronous_commit", "on"),
 ];
 
 /// Which server.
@@ -47,7 +48,12 @@ enum Server {
 
 impl Target {
     /// Starts it. The server reads `work/input` and writes `work/output`, at the same paths as here.
-    pub(crate) fn start(which: &Which, files: &Files, work: &Path, extra: &[String]) -> Result<Self> {
+    pub(crate) fn start(
+        which: &Which,
+        files: &Files,
+        work: &Path,
+        extra: &[String],
+    ) -> Result<Self> {
         let mut settings: Vec<(String, String)> = SETTINGS
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))

@@ -97,7 +97,7 @@ impl Spawning {
         for redirection in command.redirections {
             match redirection {
                 Redirection::Open { fd, path, flags } => {
-                    self.open(process, fd, &path, flags, 0o666)?
+                    self.open(process, fd, &path, flags, 0o666)?;
                 }
                 Redirection::Dup { fd, from } => self.dup(from, fd)?,
             }

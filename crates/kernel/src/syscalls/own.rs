@@ -133,7 +133,9 @@ pub(super) fn spawn(process: &Process, args: &Args) -> SysResult {
         if found.is_err() {
             // A shell starts all the same, says so and ends.
             if let Ok(stderr) = child.files.get(2) {
-                let _ = stderr.file.write(format!("sh: {}: not found\n", child.path).as_bytes());
+                let _ = stderr
+                    .file
+                    .write(format!("sh: {}: not found\n", child.path).as_bytes());
             }
             drop(child);
             return Ok(kernel.ended_child(process, NOT_FOUND).0.cast_unsigned());

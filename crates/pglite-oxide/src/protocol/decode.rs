@@ -7,9 +7,10 @@ use fallible_iterator::FallibleIterator as _;
 use postgres_protocol::message::backend::{ErrorFields, Message, RowDescriptionBody};
 
 use super::messages::{
-    AuthenticationMessage, BackendKeyDataMessage, BackendMessage, CommandCompleteMessage, CopyDataMessage,
-    CopyDirection, CopyResponse, DataRowMessage, DatabaseError, Field, NoticeMessage, NotificationResponseMessage,
-    ParameterDescriptionMessage, ParameterStatusMessage, ReadyForQueryMessage, RowDescriptionMessage,
+    AuthenticationMessage, BackendKeyDataMessage, BackendMessage, CommandCompleteMessage,
+    CopyDataMessage, CopyDirection, CopyResponse, DataRowMessage, DatabaseError, Field,
+    NoticeMessage, NotificationResponseMessage, ParameterDescriptionMessage,
+    ParameterStatusMessage, ReadyForQueryMessage, RowDescriptionMessage,
 };
 use crate::error::{Error, Result};
 
@@ -34,13 +35,18 @@ pub(crate) fn frame_length(bytes: &[u8]) -> Result<Option<usize>> {
 
 /// Parses a frame with `postgres-protocol`, which knows all but streaming replication's messages.
 pub(crate) fn parse(mut frame: BytesMut) -> Result<Message> {
-    Message::parse(&mut frame).map_err(Error::protocol)?.ok_or_else(|| Error::protocol("a message that ends early"))
+    Message::parse(&mut frame)
+        .map_err(Error::protocol)?
+        .ok_or_else(|| Error::protocol("a message that ends early"))
 }
 
 /// The error or notice in `fields`.
 fn fill(fields: &mut ErrorFields<'_>, mut set: impl FnMut(u8, String)) -> io::Result<()> {
     while let Some(field) = fields.next()? {
-        set(field.type_(), String::from_utf8_lossy(field.value_bytes()).into_owned());
+        set(
+            field.type_(),
+            String::from_utf8_lossy(field.value_bytes()).into_owned(),
+        );
     }
     Ok(())
 }
@@ -78,8 +84,13 @@ pub(crate) fn columns(body: &RowDescriptionBody) -> Result<Vec<Field>> {
 }
 
 /// Types of a `ParameterDescription`.
-pub(crate) fn parameters(body: &postgres_protocol::message::backend::ParameterDescriptionBody) -> Result<Vec<i32>> {
-    body.parameters().map(|oid| Ok(oid.cast_signed())).collect().map_err(Error::protocol)
+pub(crate) fn parameters(
+    body: &postgres_protocol::message::backend::ParameterDescriptionBody,
+) -> Result<Vec<i32>> {
+    body.parameters()
+        .map(|oid| Ok(oid.cast_signed()))
+        .collect()
+        .map_err(Error::protocol)
 }
 
 /// A frame as callers see it.
@@ -99,9 +110,10 @@ pub(crate) fn message(frame: BytesMut) -> Result<BackendMessage> {
         Message::PortalSuspended => BackendMessage::PortalSuspended { length },
         Message::EmptyQueryResponse => BackendMessage::EmptyQuery { length },
         Message::CopyDone => BackendMessage::CopyDone { length },
-        Message::ReadyForQuery(body) => {
-            BackendMessage::ReadyForQuery(ReadyForQueryMessage { length, status: body.status() })
-        }
+        Message::ReadyForQuery(body) => BackendMessage::ReadyForQuery(ReadyForQueryMessage {
+            length,
+            status: body.status(),
+        }),
         Message::CommandComplete(body) => BackendMessage::CommandComplete(CommandCompleteMessage {
             length,
             text: body.tag().map_err(Error::protocol)?.to_owned(),
@@ -110,17 +122,22 @@ pub(crate) fn message(frame: BytesMut) -> Result<BackendMessage> {
             let mut ranges = body.ranges();
             let mut fields = Vec::new();
             while let Some(range) = ranges.next().map_err(Error::protocol)? {
-                fields.push(range.map(|range| String::from_utf8_lossy(&body.buffer()[range]).into_owned()));
+                fields.push(
+                    range.map(|range| String::from_utf8_lossy(&body.buffer()[range]).into_owned()),
+                );
             }
             BackendMessage::DataRow(DataRowMessage { length, fields })
         }
-        Message::RowDescription(body) => {
-            BackendMessage::RowDescription(RowDescriptionMessage { length, fields: columns(&body)? })
-        }
-        Message::ParameterDescription(body) => BackendMessage::ParameterDescription(ParameterDescriptionMessage {
+        Message::RowDescription(body) => BackendMessage::RowDescription(RowDescriptionMessage {
             length,
-            data_type_ids: parameters(&body)?,
+            fields: columns(&body)?,
         }),
+        Message::ParameterDescription(body) => {
+            BackendMessage::ParameterDescription(ParameterDescriptionMessage {
+                length,
+                data_type_ids: parameters(&body)?,
+            })
+        }
         Message::ParameterStatus(body) => BackendMessage::ParameterStatus(ParameterStatusMessage {
             length,
             parameter_name: body.name().map_err(Error::protocol)?.to_owned(),
@@ -131,27 +148,42 @@ pub(crate) fn message(frame: BytesMut) -> Result<BackendMessage> {
             process_id: body.process_id(),
             secret_key: body.secret_key(),
         }),
-        Message::NotificationResponse(body) => BackendMessage::Notification(NotificationResponseMessage {
-            length,
-            process_id: body.process_id(),
-            channel: body.channel().map_err(Error::protocol)?.to_owned(),
-            payload: body.message().map_err(Error::protocol)?.to_owned(),
-        }),
+        Message::NotificationResponse(body) => {
+            BackendMessage::Notification(NotificationResponseMessage {
+                length,
+                process_id: body.process_id(),
+                channel: body.channel().map_err(Error::protocol)?.to_owned(),
+                payload: body.message().map_err(Error::protocol)?.to_owned(),
+            })
+        }
         Message::CopyInResponse(body) => BackendMessage::CopyResponse(CopyResponse {
             length,
             direction: CopyDirection::In,
             binary: body.format() == 1,
-            column_types: body.column_formats().map(|format| Ok(format.cast_signed())).collect().map_err(Error::protocol)?,
+            column_types: body
+                .column_formats()
+                .map(|format| Ok(format.cast_signed()))
+                .collect()
+                .map_err(Error::protocol)?,
         }),
         Message::CopyOutResponse(body) => BackendMessage::CopyResponse(CopyResponse {
             length,
             direction: CopyDirection::Out,
             binary: body.format() == 1,
-            column_types: body.column_formats().map(|format| Ok(format.cast_signed())).collect().map_err(Error::protocol)?,
+            column_types: body
+                .column_formats()
+                .map(|format| Ok(format.cast_signed()))
+                .collect()
+                .map_err(Error::protocol)?,
         }),
-        Message::CopyData(body) => BackendMessage::CopyData(CopyDataMessage { length, chunk: body.data().to_vec() }),
+        Message::CopyData(body) => BackendMessage::CopyData(CopyDataMessage {
+            length,
+            chunk: body.data().to_vec(),
+        }),
         Message::ErrorResponse(body) => BackendMessage::Error(error(length, &mut body.fields())?),
-        Message::NoticeResponse(body) => BackendMessage::Notice(notice(length, &mut body.fields())?),
+        Message::NoticeResponse(body) => {
+            BackendMessage::Notice(notice(length, &mut body.fields())?)
+        }
         _ => return Err(Error::protocol("a message out of place")),
     })
 }
@@ -163,9 +195,15 @@ fn unusual(frame: &[u8], length: usize) -> BackendMessage {
             length,
             direction: CopyDirection::Both,
             binary: *format == 1,
-            column_types: columns.chunks_exact(2).map(|pair| i16::from_be_bytes([pair[0], pair[1]])).collect(),
+            column_types: columns
+                .chunks_exact(2)
+                .map(|pair| i16::from_be_bytes([pair[0], pair[1]]))
+                .collect(),
         }),
-        (tag, body) => BackendMessage::Other { tag, body: body.to_vec() },
+        (tag, body) => BackendMessage::Other {
+            tag,
+            body: body.to_vec(),
+        },
     }
 }
 
@@ -173,8 +211,14 @@ fn authentication(frame: &[u8]) -> AuthenticationMessage {
     let body = frame.get(HEADER..).unwrap_or_default();
     match body.split_first_chunk::<4>() {
         Some((&[0, 0, 0, 0], _)) => AuthenticationMessage::Ok,
-        Some((code, data)) => AuthenticationMessage::Request { code: i32::from_be_bytes(*code), data: data.to_vec() },
-        None => AuthenticationMessage::Request { code: -1, data: Vec::new() },
+        Some((code, data)) => AuthenticationMessage::Request {
+            code: i32::from_be_bytes(*code),
+            data: data.to_vec(),
+        },
+        None => AuthenticationMessage::Request {
+            code: -1,
+            data: Vec::new(),
+        },
     }
 }
 
@@ -196,7 +240,9 @@ mod tests {
         let mut frame = vec![b'E'];
         frame.extend(u32::try_from(body.len() + 4).unwrap().to_be_bytes());
         frame.extend(body);
-        let BackendMessage::Error(error) = message(BytesMut::from(&frame[..])).unwrap() else { panic!() };
+        let BackendMessage::Error(error) = message(BytesMut::from(&frame[..])).unwrap() else {
+            panic!()
+        };
         assert_eq!(error.severity.as_deref(), Some("ERROR"));
         assert_eq!(error.sqlstate(), Some("42P01"));
         assert_eq!(error.position.as_deref(), Some("15"));

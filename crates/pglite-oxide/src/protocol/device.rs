@@ -19,11 +19,13 @@ pub(crate) fn rewrite(sql: &str) -> Cow<'_, str> {
         let (token, kind) = next(rest);
         rest = &rest[token.len()..];
         let replacement = match kind {
-            Kind::Literal if token == DEVICE && first.eq_ignore_ascii_case("copy") => match previous {
-                word if word.eq_ignore_ascii_case("from") => Some("STDIN"),
-                word if word.eq_ignore_ascii_case("to") => Some("STDOUT"),
-                _ => None,
-            },
+            Kind::Literal if token == DEVICE && first.eq_ignore_ascii_case("copy") => {
+                match previous {
+                    word if word.eq_ignore_ascii_case("from") => Some("STDIN"),
+                    word if word.eq_ignore_ascii_case("to") => Some("STDOUT"),
+                    _ => None,
+                }
+            }
             _ => None,
         };
         out.push_str(replacement.unwrap_or(token));
@@ -55,7 +57,10 @@ enum Kind {
 /// The first token of `sql`, which is not empty.
 fn next(sql: &str) -> (&str, Kind) {
     let (length, kind) = if sql.starts_with(char::is_whitespace) {
-        (sql.find(|c: char| !c.is_whitespace()).unwrap_or(sql.len()), Kind::Space)
+        (
+            sql.find(|c: char| !c.is_whitespace()).unwrap_or(sql.len()),
+            Kind::Space,
+        )
     } else if sql.starts_with("--") {
         (sql.find('\n').unwrap_or(sql.len()), Kind::Space)
     } else if sql.starts_with("/*") {
@@ -71,9 +76,16 @@ fn next(sql: &str) -> (&str, Kind) {
     } else if sql.starts_with(';') {
         (1, Kind::End)
     } else if sql.starts_with(word_start) {
-        (sql.find(|c: char| !(word_start(c) || c.is_ascii_digit() || c == '$')).unwrap_or(sql.len()), Kind::Word)
+        (
+            sql.find(|c: char| !(word_start(c) || c.is_ascii_digit() || c == '$'))
+                .unwrap_or(sql.len()),
+            Kind::Word,
+        )
     } else {
-        (sql.chars().next().map_or(sql.len(), char::len_utf8), Kind::Literal)
+        (
+            sql.chars().next().map_or(sql.len(), char::len_utf8),
+            Kind::Literal,
+        )
     };
     (&sql[..length], kind)
 }
@@ -119,8 +131,14 @@ fn dollar(sql: &str) -> Option<usize> {
     let tag_end = sql.strip_prefix('$')?.find('$')? + 2;
     let tag = &sql[..tag_end];
     let name = &tag[1..tag_end - 1];
-    let valid = name.is_empty() || name.starts_with(word_start) && name.chars().all(|c| word_start(c) || c.is_ascii_digit());
-    valid.then(|| sql[tag_end..].find(tag).map_or(sql.len(), |end| tag_end + end + tag_end))
+    let valid = name.is_empty()
+        || name.starts_with(word_start)
+            && name.chars().all(|c| word_start(c) || c.is_ascii_digit());
+    valid.then(|| {
+        sql[tag_end..]
+            .find(tag)
+            .map_or(sql.len(), |end| tag_end + end + tag_end)
+    })
 }
 
 #[cfg(test)]
@@ -129,8 +147,14 @@ mod tests {
 
     #[test]
     fn copies_are_rewritten() {
-        assert_eq!(rewrite("COPY t FROM '/dev/blob' WITH (FORMAT csv)"), "COPY t FROM STDIN WITH (FORMAT csv)");
-        assert_eq!(rewrite("copy (select 1) to\n'/dev/blob'"), "copy (select 1) to\nSTDOUT");
+        assert_eq!(
+            rewrite("COPY t FROM '/dev/blob' WITH (FORMAT csv)"),
+            "COPY t FROM STDIN WITH (FORMAT csv)"
+        );
+        assert_eq!(
+            rewrite("copy (select 1) to\n'/dev/blob'"),
+            "copy (select 1) to\nSTDOUT"
+        );
         assert_eq!(
             rewrite("/* a; */ select 1; -- x;\n COPY \"t;\" TO /* here */ '/dev/blob';"),
             "/* a; */ select 1; -- x;\n COPY \"t;\" TO /* here */ STDOUT;"

@@ -6,7 +6,8 @@ mod messages;
 pub(crate) mod tracker;
 
 pub use self::messages::{
-    AuthenticationMessage, BackendKeyDataMessage, BackendMessage, CommandCompleteMessage, CopyDataMessage,
-    CopyDirection, CopyResponse, DataRowMessage, DatabaseError, Field, NoticeMessage, NotificationResponseMessage,
-    ParameterDescriptionMessage, ParameterStatusMessage, ReadyForQueryMessage, RowDescriptionMessage,
+    AuthenticationMessage, BackendKeyDataMessage, BackendMessage, CommandCompleteMessage,
+    CopyDataMessage, CopyDirection, CopyResponse, DataRowMessage, DatabaseError, Field,
+    NoticeMessage, NotificationResponseMessage, ParameterDescriptionMessage,
+    ParameterStatusMessage, ReadyForQueryMessage, RowDescriptionMessage,
 };

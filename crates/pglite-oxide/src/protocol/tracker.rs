@@ -63,7 +63,14 @@ impl Tracker {
             b'C' => Due::Close,
             b'D' => Due::Describe,
             b'E' => Due::Execute,
-            b'c' | b'f' if self.due.iter().any(|due| matches!(due, Due::Simple | Due::Execute)) => Due::CopyEnd,
+            b'c' | b'f'
+                if self
+                    .due
+                    .iter()
+                    .any(|due| matches!(due, Due::Simple | Due::Execute)) =>
+            {
+                Due::CopyEnd
+            }
             _ => return,
         };
         self.unsynced |= !matches!(due, Due::Simple | Due::CopyEnd);
@@ -130,7 +137,8 @@ impl Tracker {
 
     /// True when the backend holds back answers until it is told to flush.
     pub(crate) fn needs_flush(&self) -> bool {
-        !self.copying && matches!(self.due.back(), Some(due) if !matches!(due, Due::Simple | Due::Synced))
+        !self.copying
+            && matches!(self.due.back(), Some(due) if !matches!(due, Due::Simple | Due::Synced))
     }
 
     /// True while the backend waits for `COPY` data.

@@ -16,7 +16,11 @@ pub(crate) fn parse_array(text: &str, delimiter: char, element: &dyn Fn(&str) ->
         Some(_) => text.split_once('=').map_or(text, |(_, body)| body),
         None => text,
     };
-    let mut reader = Reader { rest: body, delimiter, element };
+    let mut reader = Reader {
+        rest: body,
+        delimiter,
+        element,
+    };
     match reader.array(0) {
         Some(value) if reader.rest.is_empty() => value,
         _ => Value::String(text.to_owned()),
@@ -76,7 +80,11 @@ impl Reader<'_> {
         let end = self.rest.find([self.delimiter, '}'])?;
         let (text, rest) = self.rest.split_at(end);
         self.rest = rest;
-        Some(if text.eq_ignore_ascii_case("NULL") { Value::Null } else { (self.element)(text) })
+        Some(if text.eq_ignore_ascii_case("NULL") {
+            Value::Null
+        } else {
+            (self.element)(text)
+        })
     }
 }
 
@@ -142,7 +150,10 @@ mod tests {
     fn literals() {
         assert_eq!(parse("{}"), json!([]));
         assert_eq!(parse("{a,b}"), json!(["a", "b"]));
-        assert_eq!(parse(r#"{"a,b","c\"d\\",NULL,"NULL",""}"#), json!(["a,b", "c\"d\\", null, "NULL", ""]));
+        assert_eq!(
+            parse(r#"{"a,b","c\"d\\",NULL,"NULL",""}"#),
+            json!(["a,b", "c\"d\\", null, "NULL", ""])
+        );
         assert_eq!(parse("{{1,2},{3,4}}"), json!([["1", "2"], ["3", "4"]]));
         assert_eq!(parse("[0:1]={é,ü}"), json!(["é", "ü"]));
     }
@@ -158,9 +169,15 @@ mod tests {
 
     #[test]
     fn back_again() {
-        let array = ArrayType { element: super::super::TEXT, delimiter: ',' };
+        let array = ArrayType {
+            element: super::super::TEXT,
+            delimiter: ',',
+        };
         let value = json!([["a\"b", null], ["c,d\\", "NULL"]]);
-        let text = serialize_array(&value, array, &|item| Ok(item.as_str().unwrap_or_default().to_owned())).unwrap();
+        let text = serialize_array(&value, array, &|item| {
+            Ok(item.as_str().unwrap_or_default().to_owned())
+        })
+        .unwrap();
         assert_eq!(text, r#"{{"a\"b",NULL},{"c,d\\","NULL"}}"#);
         assert_eq!(parse(&text), value);
         assert!(serialize_array(&json!(3), array, &|_| Ok(String::new())).is_err());
