@@ -253,7 +253,7 @@ static volatile int zero;
 
 static void divide(void *argument)
 {
-	zero = 1 / zero;
+	zero = 7 / zero;
 	_exit(0);
 }
 

@@ -1,7 +1,7 @@
 //! The machine: address spaces, images, shared segments, threads and traps for guests compiled ahead of time.
 //!
 //! It implements [`pglite_oxide_kernel::memory::Machine`]. All `unsafe` code of the workspace is here, in [`sys`] (mapping memory), [`space`], [`module`],
-//! [`trap`] and [`thread`].
+//! `trap` and `thread`.
 //!
 //! # How a guest is confined
 //!

@@ -43,7 +43,7 @@ pub use translate::translate;
 /// The modules that are built, by name: `postgres.wasm`, `pgl_module_postgres`, `libpglite_postgres.a`.
 pub const MODULES: &[&str] = &["postgres", "initdb"];
 
-/// The module of the conformance tests, built by [`tests`].
+/// The module of the conformance tests, built by [`tests()`].
 pub const TESTS_MODULE: &str = "guest_tests";
 
 /// What every recipe works with.
@@ -90,7 +90,7 @@ impl<'a> GuestCtx<'a> {
     }
 }
 
-/// What [`libc`] depends on besides musl's sources and the compiler.
+/// What [`libc()`] depends on besides musl's sources and the compiler.
 pub fn libc_inputs(guest: &Path) -> Result<Inputs> {
     Inputs::new()
         .value("recipe", libc::VERSION)
@@ -99,7 +99,7 @@ pub fn libc_inputs(guest: &Path) -> Result<Inputs> {
         .tree("guest/port", &guest.join("port"))
 }
 
-/// What [`postgres`] depends on besides PostgreSQL's sources, the libc and the compiler.
+/// What [`postgres()`] depends on besides PostgreSQL's sources, the libc and the compiler.
 pub fn postgres_inputs(guest: &Path) -> Result<Inputs> {
     Inputs::new()
         .value("recipe", postgres::VERSION)
@@ -107,24 +107,24 @@ pub fn postgres_inputs(guest: &Path) -> Result<Inputs> {
         .tree("guest/patches", &guest.join("patches"))
 }
 
-/// What [`link`] depends on besides the outputs of [`libc`] and [`postgres`].
+/// What [`link()`] depends on besides the outputs of [`libc()`] and [`postgres()`].
 pub fn link_inputs() -> Inputs {
     Inputs::new()
         .value("recipe", link::VERSION)
         .value("flags", flags::link_flags().join(" "))
 }
 
-/// What [`share`] depends on besides the output of [`postgres`].
+/// What [`share()`] depends on besides the output of [`postgres()`].
 pub fn share_inputs() -> Inputs {
     Inputs::new().value("recipe", share::VERSION)
 }
 
-/// What [`translate`] depends on besides the module and wabt.
+/// What [`translate()`] depends on besides the module and wabt.
 pub fn translate_inputs() -> Inputs {
     Inputs::new().value("recipe", translate::VERSION)
 }
 
-/// What [`compile`] depends on besides the output of [`translate`], the compiler and the target.
+/// What [`compile()`] depends on besides the output of [`translate()`], the compiler and the target.
 pub fn compile_inputs(guest: &Path, profile: &Profile) -> Result<Inputs> {
     let inputs = Inputs::new()
         .value("recipe", compile::VERSION)
@@ -133,7 +133,7 @@ pub fn compile_inputs(guest: &Path, profile: &Profile) -> Result<Inputs> {
     profile.add_to(inputs)
 }
 
-/// What [`tests`] depends on besides the libc and the compiler.
+/// What [`tests()`] depends on besides the libc and the compiler.
 pub fn tests_inputs(guest: &Path) -> Result<Inputs> {
     Inputs::new()
         .value("recipe", tests::VERSION)

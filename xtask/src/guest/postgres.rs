@@ -1,6 +1,6 @@
 //! PostgreSQL's objects for wasm32: backend, loadable modules, libpq, initdb.
 //!
-//! Output: the patched source tree with its objects, and beside it the lists that [`super::link`] reads: `postgres.objects` and `initdb.objects`, one
+//! Output: the patched source tree with its objects, and beside it the lists that [`super::link()`] reads: `postgres.objects` and `initdb.objects`, one
 //! path relative to the output a line.
 
 use std::fs;
