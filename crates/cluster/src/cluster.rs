@@ -272,7 +272,6 @@ impl Arguments {
         if options.root == Root::Temporary {
             // Nothing outlives this process, so nothing need be written twice or waited for.
             set("fsync", "off");
-            set("synchronous_commit", "off");
             set("full_page_writes", "off");
         }
         if options.durability == Durability::Relaxed {

@@ -74,6 +74,12 @@ impl Connector {
         self
     }
 
+    /// The cluster itself: its processes, its log, its end.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// Opens a session. Blocks for the login, a millisecond or so; if the cluster is restarting after a crash, until it is back (at most a minute).
     ///
     /// # Errors

@@ -42,7 +42,7 @@ pub use options::{
     DescribeResultField, ExecProtocolOptions, ExecProtocolResult, FieldInfo, NoticeCallback,
     ParserMap, QueryOptions, Results, RowMode, Serializer, SerializerMap, TypeParser,
 };
-pub use pglite_oxide_cluster::{ConnectError, ShutdownError, StartError};
+pub use pglite_oxide_cluster::{Cluster, ConnectError, ShutdownError, ShutdownMode, StartError};
 pub use protocol::{DatabaseError, NoticeMessage};
 pub use server::{PgliteServer, PgliteServerBuilder};
 pub use session::Pglite;

@@ -19,7 +19,6 @@ const SETTINGS: &[(&str, &str)] = &[
     ("max_prepared_transactions", "2"),
     ("max_connections", "60"),
     ("fsync", "off"),
-    ("synchronous_commit", "on"),
 ];
 
 /// Which server.

@@ -1,0 +1,244 @@
+//! Crashes: of a backend, of the whole host process; and what is left behind by many databases.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use pglite_oxide::{Error, Pglite, QueryOptions, RowMode, StartError};
+use serde_json::json;
+
+/// How often a soak test goes round; the environment asks for more.
+fn rounds(variable: &str, default: usize) -> usize {
+    std::env::var(variable)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
+}
+
+fn column(db: &mut Pglite, sql: &str) -> Vec<serde_json::Value> {
+    let options = QueryOptions {
+        row_mode: Some(RowMode::Array),
+        ..Default::default()
+    };
+    let result = db.query(sql, &[], Some(&options)).unwrap();
+    result.rows.into_iter().map(|row| row[0].clone()).collect()
+}
+
+/// A backend that dies of a signal takes shared memory for suspect: the postmaster ends the others and restarts, and this process lives on.
+#[test]
+fn a_killed_backend_restarts_the_cluster() {
+    const SIGKILL: u8 = 9;
+    const SIGSEGV: u8 = 11;
+    let mut db = Pglite::temporary().unwrap();
+    db.exec(
+        "CREATE TABLE t (i int); INSERT INTO t VALUES (1); CHECKPOINT",
+        None,
+    )
+    .unwrap();
+    let connector = db.connector();
+    for signo in [SIGKILL, SIGSEGV] {
+        let mut victim = connector.connect().unwrap();
+        let mut bystander = connector.connect().unwrap();
+        connector
+            .cluster()
+            .signal(victim.process_id(), signo)
+            .unwrap();
+        assert!(victim.exec("SELECT 1", None).is_err());
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while bystander.exec("SELECT pg_sleep(0.01)", None).is_ok() {
+            assert!(Instant::now() < deadline, "the others were not ended");
+        }
+        let mut again = connector.connect().unwrap();
+        assert_eq!(column(&mut again, "SELECT i FROM t"), [json!(1)]);
+        assert!(connector.cluster().is_running());
+    }
+    assert!(
+        connector
+            .cluster()
+            .log()
+            .contains("all server processes terminated; reinitializing")
+    );
+}
+
+/// The child of [`nothing_acknowledged_is_lost_when_the_host_is_killed`]: commits rows and prints each once it is acknowledged.
+#[test]
+#[ignore = "a child process of another test"]
+fn writer_until_killed() {
+    let Some(root) = std::env::var_os("PGLITE_OXIDE_WRITER_ROOT") else {
+        return;
+    };
+    let first: u64 = std::env::var("PGLITE_OXIDE_WRITER_FIRST")
+        .unwrap()
+        .parse()
+        .unwrap();
+    let mut db = Pglite::open(root).unwrap();
+    db.exec("CREATE TABLE IF NOT EXISTS t (i bigint PRIMARY KEY)", None)
+        .unwrap();
+    let mut out = std::io::stdout();
+    for i in first.. {
+        db.query("INSERT INTO t VALUES ($1)", &[json!(i)], None)
+            .unwrap();
+        writeln!(out, "row {i}").unwrap();
+        out.flush().unwrap();
+    }
+}
+
+/// `kill -9` of the host while rows are being committed: every row that was acknowledged is there afterwards, and the database opens.
+#[test]
+fn nothing_acknowledged_is_lost_when_the_host_is_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("db");
+    let mut acknowledged = BTreeSet::new();
+    let mut seed = u64::from(std::process::id());
+    for round in 0..rounds("PGLITE_OXIDE_KILLS", 5) {
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let patience = Duration::from_millis(100 + (seed >> 33) % 400);
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "writer_until_killed",
+                "--ignored",
+                "--nocapture",
+                "--quiet",
+            ])
+            .env("PGLITE_OXIDE_WRITER_ROOT", &root)
+            .env(
+                "PGLITE_OXIDE_WRITER_FIRST",
+                (1 + round * 1_000_000).to_string(),
+            )
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let reader = std::thread::spawn(move || {
+            let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+            let rows =
+                lines.filter_map(|line| line.rsplit_once("row ").and_then(|(_, n)| n.parse().ok()));
+            rows.collect::<Vec<u64>>()
+        });
+        std::thread::sleep(patience + Duration::from_millis(150));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let rows = reader.join().unwrap();
+        assert!(!rows.is_empty(), "round {round}: nothing was written");
+        acknowledged.extend(rows);
+        let mut db = Pglite::open(&root).unwrap();
+        let found: BTreeSet<u64> = column(&mut db, "SELECT i FROM t")
+            .iter()
+            .map(|i| i.as_u64().unwrap())
+            .collect();
+        let lost: Vec<_> = acknowledged.difference(&found).collect();
+        assert!(lost.is_empty(), "round {round}: lost {lost:?}");
+    }
+}
+
+#[test]
+fn a_root_has_one_opener_and_survives_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("db");
+    let mut db = Pglite::open(&root).unwrap();
+    db.exec("CREATE TABLE t AS SELECT 7 AS i", None).unwrap();
+    let identifier = column(
+        &mut db,
+        "SELECT system_identifier::text FROM pg_control_system()",
+    );
+    match Pglite::open(&root).unwrap_err() {
+        Error::Start(StartError::InUse { holder, .. }) => {
+            assert_eq!(holder, Some(std::process::id()));
+        }
+        other => panic!("{other}"),
+    }
+    db.close().unwrap();
+    drop(db);
+    let mut db = Pglite::open(&root).unwrap();
+    assert_eq!(column(&mut db, "SELECT i FROM t"), [json!(7)]);
+    assert_eq!(
+        column(
+            &mut db,
+            "SELECT system_identifier::text FROM pg_control_system()"
+        ),
+        identifier
+    );
+    let mut other = Pglite::temporary().unwrap();
+    assert_ne!(
+        column(
+            &mut other,
+            "SELECT system_identifier::text FROM pg_control_system()"
+        ),
+        identifier
+    );
+    let file = dir.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    assert!(matches!(
+        Pglite::open(file.join("db")),
+        Err(Error::Start(StartError::Root { .. }))
+    ));
+}
+
+fn count(directory: &str) -> usize {
+    std::fs::read_dir(Path::new(directory))
+        .map(Iterator::count)
+        .unwrap_or(0)
+}
+
+/// Resident bytes of this process.
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    text.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+/// 20 temporary databases at once, from 8 threads, again and again: threads, descriptors and memory stay as they were.
+#[test]
+#[cfg(target_os = "linux")]
+fn many_databases_leave_nothing_behind() {
+    let round = || {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let sender = sender.clone();
+                scope.spawn(move || {
+                    for n in (0..20).filter(|n| n % 8 == thread) {
+                        let mut db = Pglite::temporary().unwrap();
+                        assert_eq!(column(&mut db, &format!("SELECT {n} + 1")), [json!(n + 1)]);
+                        sender.send(db).unwrap();
+                    }
+                });
+            }
+        });
+        drop(sender);
+        let databases: Vec<_> = receiver.iter().collect();
+        assert_eq!(databases.len(), 20);
+        std::thread::scope(|scope| {
+            for db in databases {
+                scope.spawn(move || drop(db));
+            }
+        });
+    };
+    let settled = || {
+        // The last threads may just be ending.
+        std::thread::sleep(Duration::from_millis(300));
+        (count("/proc/self/task"), count("/proc/self/fd"), resident())
+    };
+    round();
+    round();
+    let before = settled();
+    for _ in 0..rounds("PGLITE_OXIDE_ROUNDS", 3) {
+        round();
+    }
+    let after = settled();
+    println!("threads, descriptors, resident bytes: {before:?} before, {after:?} after");
+    assert_eq!(after.0, before.0, "threads");
+    assert_eq!(after.1, before.1, "descriptors");
+    assert!(
+        after.2 < before.2 + (64 << 20),
+        "memory: {} -> {}",
+        before.2,
+        after.2
+    );
+}
