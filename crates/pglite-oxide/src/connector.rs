@@ -91,10 +91,7 @@ impl Connector {
         loop {
             match self.login(deadline) {
                 Ok(connection) => return Ok(Pglite::new(self.clone(), connection)),
-                Err(error)
-                    if error.sqlstate() == Some(CANNOT_CONNECT_NOW)
-                        && Instant::now() < deadline =>
-                {
+                Err(error) if is_restarting(&error) && Instant::now() < deadline => {
                     if !self.cluster.is_running() {
                         return Err(Error::ClusterGone);
                     }
@@ -150,6 +147,11 @@ impl fmt::Debug for Connector {
             .field("parameters", &self.parameters)
             .finish_non_exhaustive()
     }
+}
+
+/// True for what a login meets while the postmaster restarts everything after a crash: it says so, or ends the new backend with the old ones.
+fn is_restarting(error: &Error) -> bool {
+    matches!(error, Error::ConnectionLost { .. }) || error.sqlstate() == Some(CANNOT_CONNECT_NOW)
 }
 
 /// Cancels what a session is doing, from another thread. Cheap to clone; does not keep the cluster alive.
