@@ -48,7 +48,13 @@ fn link() -> Result<(), Box<dyn Error>> {
         };
         println!("cargo::rustc-link-search=native={}", dir.display());
         // Not bundled into the rlib: tens of megabytes that the linker finds where they are.
-        println!("cargo::rustc-link-lib=static:-bundle={name}");
+        // Nothing refers to the profile's run-time: on Linux, compilers name it to the linker.
+        let whole = if module == "profiler" {
+            "+whole-archive,"
+        } else {
+            ""
+        };
+        println!("cargo::rustc-link-lib=static:{whole}-bundle={name}");
     }
     // A fingerprint in the crate makes its users link again when only the libraries changed.
     println!(

@@ -1,12 +1,19 @@
-//! `pglite-bench`: the embedded side of the suites and benches, in a process of its own.
+//! `pglite-bench`: measures the embedded server beside native PostgreSQL of the same version, and serves it to the suites in a process of its own.
 
-use std::error::Error;
-use std::io::Read as _;
+mod pgbench;
+mod report;
+mod serve;
+mod speed;
+mod starts;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
-use pglite_oxide::PgliteServer;
+use pglite_oxide_native::Install;
+
+use crate::report::Report;
 
 #[derive(Parser)]
 #[command(name = "pglite-bench")]
@@ -18,57 +25,81 @@ struct Cli {
 #[derive(Subcommand)]
 enum Task {
     /// Serves a database until standard input ends; says where in one line of JSON
-    Serve(Serve),
+    Serve(serve::Options),
+    /// Measures both sides, interleaved, and prints a table of medians
+    Run(Run),
+    /// One start in a process of its own, for the row `process-start`
+    #[command(hide = true)]
+    FirstStart,
 }
 
+/// What to measure.
 #[derive(Args)]
-struct Serve {
-    /// Keeps the data in this directory [default: in memory]
+struct Run {
+    /// The groups to measure [default: all]: starts, round-trips, speed, pgbench
+    groups: Vec<String>,
+    /// The installation directory of native PostgreSQL
     #[arg(long)]
-    path: Option<PathBuf>,
-    /// Lets every client in over TCP
+    native: PathBuf,
+    /// Writes every sample to this file
     #[arg(long)]
-    no_password: bool,
-    /// Grants a directory of the host to the guest
-    #[arg(long, value_name = "DIR")]
-    mount: Vec<PathBuf>,
-    /// A setting of PostgreSQL
-    #[arg(long, value_name = "NAME=VALUE")]
-    config: Vec<String>,
+    json: Option<PathBuf>,
+    /// A tenth of the work: to see that it runs, not to quote
+    #[arg(long)]
+    quick: bool,
+}
+
+/// Settings that both sides have: results depend on them, and native's defaults differ in none.
+const SETTINGS: &[(&str, &str)] = &[
+    ("fsync", "off"),
+    ("full_page_writes", "off"),
+    ("autovacuum", "off"),
+    ("jit", "off"),
+    ("shared_buffers", "128MB"),
+];
+
+fn settings() -> Vec<(String, String)> {
+    SETTINGS
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 fn main() -> ExitCode {
-    let Task::Serve(options) = Cli::parse().task;
-    match serve(options) {
+    let outcome = match Cli::parse().task {
+        Task::Serve(options) => serve::run(options),
+        Task::Run(options) => run(&options),
+        Task::FirstStart => starts::first(),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("pglite-bench: {error}");
+            eprintln!("pglite-bench: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn serve(options: Serve) -> Result<(), Box<dyn Error>> {
-    let mut builder = PgliteServer::builder().tcp("127.0.0.1:0".parse()?);
-    for setting in &options.config {
-        let (name, value) = setting.split_once('=').ok_or("--config takes NAME=VALUE")?;
-        builder = builder.postgres_config(name, value);
+fn run(options: &Run) -> Result<()> {
+    let install = Install::at(&options.native)?;
+    let wanted =
+        |group: &str| options.groups.is_empty() || options.groups.iter().any(|name| name == group);
+    let mut report = Report::default();
+    if wanted("starts") {
+        starts::starts(&install, options.quick, &mut report)?;
     }
-    for directory in options.mount {
-        builder = builder.grant_directory(directory);
+    if wanted("round-trips") {
+        starts::round_trips(&install, options.quick, &mut report)?;
     }
-    if let Some(path) = options.path {
-        builder = builder.path(path);
+    if wanted("speed") {
+        speed::run(&install, options.quick, &mut report)?;
     }
-    if options.no_password {
-        builder = builder.without_password();
+    if wanted("pgbench") {
+        pgbench::run(&install, options.quick, &mut report)?;
     }
-    let server = builder.start()?;
-    println!(
-        "{}",
-        serde_json::json!({ "tcp": server.database_url(), "pid": std::process::id() })
-    );
-    std::io::stdin().read_to_end(&mut Vec::new())?;
-    server.shutdown()?;
+    report.print();
+    if let Some(path) = &options.json {
+        std::fs::write(path, serde_json::to_vec_pretty(&report)?)?;
+    }
     Ok(())
 }

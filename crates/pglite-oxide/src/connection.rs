@@ -103,7 +103,7 @@ impl Connection {
                 }
                 Message::ParameterStatus(body) => connection.note_parameter(&body)?,
                 Message::NoticeResponse(body) => {
-                    log_notice(&decode::notice(length, &mut body.fields())?)
+                    log_notice(&decode::notice(length, &mut body.fields())?);
                 }
                 Message::ErrorResponse(body) => {
                     return Err(decode::error(length, &mut body.fields())?.into());

@@ -121,7 +121,7 @@ impl Raw {
                 Message::ParameterDescription(body) => params = decode::parameters(&body)?,
                 Message::RowDescription(body) => fields = decode::columns(&body)?,
                 Message::ErrorResponse(body) => {
-                    refusal = Some(decode::error(length, &mut body.fields())?)
+                    refusal = Some(decode::error(length, &mut body.fields())?);
                 }
                 Message::ReadyForQuery(body) => {
                     connection.transaction = body.status();
@@ -157,7 +157,7 @@ impl Raw {
                     results.push(std::mem::take(&mut current));
                 }
                 Message::EmptyQueryResponse | Message::PortalSuspended => {
-                    results.push(std::mem::take(&mut current))
+                    results.push(std::mem::take(&mut current));
                 }
                 Message::ErrorResponse(body) => {
                     refusal.get_or_insert(decode::error(length, &mut body.fields())?);

@@ -147,7 +147,7 @@ fn sessions_share_a_cluster_and_notify_each_other() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let copy = Arc::clone(&seen);
     db.listen("news", move |payload| {
-        copy.lock().unwrap().push(payload.to_owned())
+        copy.lock().unwrap().push(payload.to_owned());
     })
     .unwrap();
     let threads: Vec<_> = (0..8)

@@ -66,7 +66,7 @@ fn installed(tree: Tree<'static>) -> Result<MemFs, Failure> {
         match entry.kind {
             Kind::Directory => files.add_dir(entry.path, entry.mode)?,
             Kind::File if entry.len == entry.contents.len() as u64 => {
-                files.add_static(entry.path, entry.mode, entry.contents)?
+                files.add_static(entry.path, entry.mode, entry.contents)?;
             }
             Kind::File | Kind::Symlink => {
                 return Err(format!("{} has a form that no installed file has", entry.path).into());

@@ -10,7 +10,7 @@ use crate::{process, suite};
 /// What to measure.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The rows to measure [default: all]; `list` names them
+    /// The groups to measure [default: all]: starts, round-trips, speed, pgbench
     rows: Vec<String>,
     /// Writes every sample to this file
     #[arg(long, value_name = "FILE")]
@@ -18,9 +18,6 @@ pub(crate) struct Options {
     /// A tenth of the work: to see that it runs, not to quote
     #[arg(long)]
     quick: bool,
-    /// Native PostgreSQL only: checks the driver without ours
-    #[arg(long)]
-    native_only: bool,
 }
 
 /// Builds the driver in release mode and hands over to it.
@@ -37,9 +34,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "--package",
         "pglite-oxide-bench",
     ]);
-    if options.native_only {
-        command.arg("--no-default-features");
-    }
     command
         .args(["--", "run", "--native"])
         .arg(native)

@@ -1,0 +1,137 @@
+//! How long it takes until the first row, and how long one round trip takes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use pglite_oxide::{Pglite, PgliteServer};
+use pglite_oxide_native::{Cluster, Install};
+use pglite_oxide_wire::{Client, Config};
+
+use crate::report::Report;
+use crate::settings;
+
+/// The child of the row "new process".
+pub(crate) fn first() -> Result<()> {
+    let mut db = Pglite::temporary()?;
+    db.exec("SELECT 1", None)?;
+    println!("ready");
+    // The end of the process is not measured.
+    std::process::exit(0);
+}
+
+/// Starts of all kinds.
+pub(crate) fn starts(install: &Install, quick: bool, report: &mut Report) -> Result<()> {
+    let rounds = if quick { 3 } else { 15 };
+    let template = Cluster::init(install, &settings())?;
+    let roots = tempfile::tempdir()?;
+    let root = roots.path().join("db");
+    Pglite::open(&root)?.close()?;
+    for _ in 0..rounds {
+        let begun = Instant::now();
+        let output = std::process::Command::new(std::env::current_exe()?)
+            .arg("first-start")
+            .output()?;
+        if output.stdout != b"ready\n" {
+            bail!(
+                "the child did not start: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        report.time(
+            "new process: temporary database, first row",
+            true,
+            begun.elapsed(),
+        );
+
+        let begun = Instant::now();
+        let mut native = template.copy()?;
+        native.start()?;
+        Client::connect(&Config::parse(&native.tcp_url())?)?.query("SELECT 1")?;
+        let took = begun.elapsed();
+        report.time("new process: temporary database, first row", false, took);
+        report.time("next temporary database, first row", false, took);
+        native.stop()?;
+
+        let begun = Instant::now();
+        let mut db = Pglite::temporary()?;
+        db.exec("SELECT 1", None)?;
+        report.time("next temporary database, first row", true, begun.elapsed());
+        let begun = Instant::now();
+        drop(db);
+        report.time("temporary database, drop", true, begun.elapsed());
+
+        let begun = Instant::now();
+        let mut db = Pglite::open(&root)?;
+        db.exec("SELECT 1", None)?;
+        report.time("cleanly closed root, first row", true, begun.elapsed());
+        let begun = Instant::now();
+        drop(db);
+        report.time("root, close", true, begun.elapsed());
+    }
+    Ok(())
+}
+
+/// A server of ours with the common settings.
+pub(crate) fn ours() -> Result<PgliteServer> {
+    Ok(PgliteServer::builder()
+        .temporary()
+        .tcp("127.0.0.1:0".parse()?)
+        .postgres_configs(settings())
+        .start()?)
+}
+
+/// New connections and single statements.
+pub(crate) fn round_trips(install: &Install, quick: bool, report: &mut Report) -> Result<()> {
+    let (rounds, statements) = if quick { (5, 500) } else { (30, 5000) };
+    let ours = ours()?;
+    let native = Cluster::run(install, &settings())?;
+    let sides = [
+        (true, Config::parse(&ours.database_url())?),
+        (false, Config::parse(&native.tcp_url())?),
+    ];
+    for _ in 0..rounds {
+        for (is_ours, config) in &sides {
+            let begun = Instant::now();
+            Client::connect(config)?.query("SELECT 1")?;
+            report.time(
+                "new TCP connection (scram), first row",
+                *is_ours,
+                begun.elapsed(),
+            );
+        }
+        let begun = Instant::now();
+        ours.connector().connect()?.exec("SELECT 1", None)?;
+        report.time("new direct session, first row", true, begun.elapsed());
+    }
+    let mut direct = ours.connector().connect()?;
+    let mut clients = Vec::new();
+    for (is_ours, config) in &sides {
+        let mut client = Client::connect(config)?;
+        client.prepare("one", "SELECT 1")?;
+        clients.push((*is_ours, client));
+    }
+    let each = |took: Duration| took / statements;
+    for _ in 0..5 {
+        for (is_ours, client) in &mut clients {
+            let begun = Instant::now();
+            for _ in 0..statements {
+                client.query("SELECT 1")?;
+            }
+            report.short_time("SELECT 1, TCP, simple", *is_ours, each(begun.elapsed()));
+            let begun = Instant::now();
+            for _ in 0..statements {
+                client.execute("one")?;
+            }
+            report.short_time("SELECT 1, TCP, prepared", *is_ours, each(begun.elapsed()));
+        }
+        let begun = Instant::now();
+        for _ in 0..statements {
+            direct.exec("SELECT 1", None)?;
+        }
+        report.short_time("SELECT 1, direct exec", true, each(begun.elapsed()));
+    }
+    drop(clients);
+    direct.close()?;
+    ours.shutdown().context("stopping ours")?;
+    Ok(())
+}
