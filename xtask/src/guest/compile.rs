@@ -30,7 +30,7 @@ impl Profile {
     pub fn add_to(&self, inputs: Inputs) -> Result<Inputs> {
         match self {
             Self::Off => Ok(inputs),
-            Self::Generate => Ok(inputs.value("profile", "generate")),
+            Self::Generate => Ok(inputs.value("profile", "generate, names as they are")),
             Self::Use(path) => inputs.file("profile", path),
         }
     }
@@ -38,7 +38,14 @@ impl Profile {
     fn flags(&self) -> Vec<String> {
         match self {
             Self::Off => Vec::new(),
-            Self::Generate => vec!["-fprofile-instr-generate".to_owned()],
+            // Readers are built without zlib, often.
+            Self::Generate => [
+                "-fprofile-instr-generate",
+                "-mllvm",
+                "-enable-name-compression=false",
+            ]
+            .map(str::to_owned)
+            .into(),
             Self::Use(path) => vec![
                 format!("-fprofile-instr-use={}", path.display()),
                 "-Wno-profile-instr-unprofiled".to_owned(),
