@@ -251,6 +251,31 @@ fn endless_recursion_and_huge_values_are_errors() {
     assert_eq!(value(&mut db, "SELECT 1"), json!(1));
 }
 
+/// A backend has 4 GiB of addresses, and less memory: what does not fit is an error of the statement, and the session lives on.
+#[test]
+fn running_out_of_memory_is_an_error() {
+    let mut db = Pglite::temporary().unwrap();
+    match db.query("SELECT repeat('x', 500000000) AS x", &[], None) {
+        Ok(result) => assert_eq!(
+            result.rows[0]["x"].as_str().map(str::len),
+            Some(500_000_000)
+        ),
+        Err(error) => assert!(
+            matches!(error.sqlstate(), Some("53200" | "54000")),
+            "{error}"
+        ),
+    }
+    assert_eq!(value(&mut db, "SELECT 1"), json!(1));
+    let sql = "SELECT length(array_agg(repeat('x', 100000000))::text) FROM generate_series(1, 40)";
+    let error = db.exec(sql, None).unwrap_err();
+    assert_eq!(error.sqlstate(), Some("53200"), "{error}");
+    assert_eq!(value(&mut db, "SELECT 1"), json!(1));
+    assert!(
+        !db.connector().cluster().log().contains("reinitializing"),
+        "no backend crashed"
+    );
+}
+
 #[test]
 fn sql_sees_only_the_guests_world() {
     let mut db = Pglite::temporary().unwrap();
