@@ -246,7 +246,8 @@ impl Kernel {
 
     /// `fork_entry`: a child that is a copy of `parent` and runs `function(arg)`.
     pub(crate) fn fork(&self, parent: &Process, function: u32, arg: u32) -> Result<Pid, Errno> {
-        let mm = parent.mm().clone();
+        let mut mm = parent.mm().clone();
+        mm.forget_stale();
         let space = self.machine.fork(parent.space(), &mm.private_ranges())?;
         for (at, len, segment, offset) in mm.shared() {
             space.map_segment(at, len, segment, offset)?;

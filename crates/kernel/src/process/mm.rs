@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::stale::Stale;
 use crate::errno::Errno;
 use crate::memory::{AddressSpace, GuestAddr, MAP_GRANULE, PAGE_SIZE, Segment};
 
@@ -38,6 +39,7 @@ pub struct Mm {
     /// Most private bytes, `brk` and mappings together.
     limit: u64,
     private_mapped: u64,
+    stale: Stale,
 }
 
 fn round_up(value: u32, to: u32) -> Result<u32, Errno> {
@@ -58,6 +60,7 @@ impl Mm {
             brk: base,
             limit,
             private_mapped: 0,
+            stale: Stale::default(),
         }
     }
 
@@ -79,8 +82,25 @@ impl Mm {
                 return self.brk;
             }
         }
+        let page_end = to.div_ceil(PAGE_SIZE) * PAGE_SIZE;
+        if to > self.brk && self.renew(self.brk, page_end, space).is_err() {
+            return self.brk;
+        }
         self.brk = to;
         self.brk
+    }
+
+    /// Makes what unmapping left in `[start, end)` read as zeros.
+    fn renew(&mut self, start: u32, end: u32, space: &dyn AddressSpace) -> Result<(), Errno> {
+        self.stale.take(start, end, |from, to| {
+            space.bytes_mut(GuestAddr(from), to - from)?.fill(0);
+            Ok(())
+        })
+    }
+
+    /// For the copy that a forked child gets: its memory is fresh outside of [`Self::private_ranges`].
+    pub(crate) fn forget_stale(&mut self) {
+        self.stale.clear();
     }
 
     /// Maps `len` bytes and returns where. `fixed` replaces what is there.
@@ -117,8 +137,11 @@ impl Mm {
             self.find_gap(len, granule).ok_or(Errno::ENOMEM)?
         };
         if let Backing::Shared(segment, offset) = &backing {
+            self.stale
+                .take(start, start + len, |_, _| Ok::<(), Errno>(()))?;
             space.map_segment(GuestAddr(start), len, segment, *offset)?;
         } else {
+            self.renew(start, start + len, space)?;
             self.private_mapped += u64::from(len);
         }
         self.vmas.insert(
@@ -207,7 +230,10 @@ impl Mm {
                     },
                 );
             }
-            space.discard(GuestAddr(from), to - from)?;
+            let private = matches!(vma.backing, Backing::Private);
+            if !private || !self.stale.keep(from, to) {
+                space.discard(GuestAddr(from), to - from)?;
+            }
         }
         Ok(())
     }
@@ -222,7 +248,7 @@ impl Mm {
     }
 
     /// Grows a private mapping in place; false when something is in the way.
-    pub fn grow_in_place(&mut self, start: u32, new_len: u32) -> bool {
+    pub fn grow_in_place(&mut self, start: u32, new_len: u32, space: &dyn AddressSpace) -> bool {
         let Some(new_end) = round_up(new_len, PAGE_SIZE)
             .ok()
             .and_then(|len| start.checked_add(len))
@@ -240,13 +266,14 @@ impl Mm {
         if new_end > next || new_end < vma.end || !matches!(vma.backing, Backing::Private) {
             return false;
         }
-        let more = u64::from(new_end - vma.end);
+        let old_end = vma.end;
+        let more = u64::from(new_end - old_end);
         if u64::from(self.brk - self.brk_start) + self.private_mapped + more > self.limit {
             return false;
         }
         self.private_mapped += more;
         vma.end = new_end;
-        true
+        self.renew(old_end, new_end, space).is_ok()
     }
 
     /// The ranges a fork must copy: everything private that is in use.

@@ -3,6 +3,7 @@
 pub mod mm;
 pub mod shell;
 pub mod signal;
+mod stale;
 pub mod timer;
 
 use std::collections::VecDeque;

@@ -109,7 +109,7 @@ pub(super) fn mremap(process: &Process, args: &Args) -> SysResult {
     }
     if start == old.0
         && old_end.div_ceil(u64::from(PAGE_SIZE)) * u64::from(PAGE_SIZE) == u64::from(end)
-        && mm.grow_in_place(start, new_len)
+        && mm.grow_in_place(start, new_len, process.space())
     {
         return Ok(old.0);
     }
