@@ -191,6 +191,7 @@ fn sessions_share_a_cluster_and_notify_each_other() {
     );
 }
 
+/// A cancelled statement ends within 50 ms, waiting or computing. The median of a few: the machine may be busy.
 #[test]
 fn cancel_stops_a_busy_query_quickly() {
     let mut db = Pglite::temporary().unwrap();
@@ -198,17 +199,22 @@ fn cancel_stops_a_busy_query_quickly() {
         "SELECT pg_sleep(60)",
         "SELECT count(*) FROM generate_series(1, 1000000000000)",
     ] {
-        let token = db.cancel_token();
-        let canceller = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(200));
-            let asked = Instant::now();
-            token.cancel().unwrap();
-            asked
-        });
-        let error = db.exec(sql, None).unwrap_err();
-        let took = canceller.join().unwrap().elapsed();
-        assert_eq!(error.sqlstate(), Some("57014"));
-        assert!(took < Duration::from_millis(500), "{sql}: {took:?}");
+        let mut took = Vec::new();
+        for _ in 0..7 {
+            let token = db.cancel_token();
+            let canceller = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(50));
+                let asked = Instant::now();
+                token.cancel().unwrap();
+                asked
+            });
+            let error = db.exec(sql, None).unwrap_err();
+            took.push(canceller.join().unwrap().elapsed());
+            assert_eq!(error.sqlstate(), Some("57014"));
+        }
+        took.sort();
+        println!("{sql}: {took:?}");
+        assert!(took[3] < Duration::from_millis(50), "{sql}: {took:?}");
     }
     assert_eq!(value(&mut db, "SELECT 1"), json!(1));
 }
