@@ -164,88 +164,81 @@ async fn notifications_cross_sessions() {
     assert_eq!((got.channel(), got.payload()), ("events", "hello"));
 }
 
+/// Each acts within 50 ms of when it is due: the median of five, as the machine may be busy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn timeouts_and_terminations_act_quickly() {
+    const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 1000000000000)";
+    const DUE: Duration = Duration::from_millis(100);
     let server = PgliteServer::temporary_tcp().unwrap();
     let pool = pool(&server).await;
-    let mut session = pool.acquire().await.unwrap();
-    let begun = Instant::now();
-    session
-        .execute("SET statement_timeout = '200ms'")
-        .await
-        .unwrap();
-    let error = session
-        .execute("SELECT count(*) FROM generate_series(1, 1000000000000)")
-        .await
-        .unwrap_err();
-    assert_eq!(code(&error), "57014");
-    assert!(
-        begun.elapsed() < Duration::from_millis(700),
-        "{:?}",
-        begun.elapsed()
-    );
-    session
-        .execute("SET statement_timeout = 0; CREATE TABLE t (i int); SET lock_timeout = '100ms'")
-        .await
-        .unwrap();
-    let mut holder = pool.begin().await.unwrap();
-    holder.execute("LOCK TABLE t").await.unwrap();
-    assert_eq!(
-        code(&session.execute("SELECT * FROM t").await.unwrap_err()),
-        "55P03"
-    );
-    holder.rollback().await.unwrap();
+    pool.execute("CREATE TABLE t (i int)").await.unwrap();
+    let mut late: [Vec<Duration>; 4] = Default::default();
+    for _ in 0..5 {
+        let mut session = pool.acquire().await.unwrap();
+        session
+            .execute("SET statement_timeout = '100ms'")
+            .await
+            .unwrap();
+        let begun = Instant::now();
+        assert_eq!(code(&session.execute(ENDLESS).await.unwrap_err()), "57014");
+        late[0].push(begun.elapsed().saturating_sub(DUE));
+        session
+            .execute("SET statement_timeout = 0; SET lock_timeout = '100ms'")
+            .await
+            .unwrap();
+        let mut holder = pool.begin().await.unwrap();
+        holder.execute("LOCK TABLE t").await.unwrap();
+        let begun = Instant::now();
+        let refused = session.execute("SELECT * FROM t").await.unwrap_err();
+        late[1].push(begun.elapsed().saturating_sub(DUE));
+        assert_eq!(code(&refused), "55P03");
+        holder.rollback().await.unwrap();
+        session.execute("SET lock_timeout = 0").await.unwrap();
 
-    // tokio-postgres, whose connection ends are seen as they are.
-    let (client, connection) =
-        tokio_postgres::connect(&server.database_url(), tokio_postgres::NoTls)
-            .await
-            .unwrap();
-    let ended = tokio::spawn(connection);
-    client
-        .batch_execute("SET idle_in_transaction_session_timeout = '100ms'; BEGIN")
-        .await
-        .unwrap();
-    let end = tokio::time::timeout(Duration::from_secs(10), ended)
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(end.unwrap_err().code().unwrap().code(), "25P03");
-    let (client, connection) =
-        tokio_postgres::connect(&server.database_url(), tokio_postgres::NoTls)
-            .await
-            .unwrap();
-    let ended = tokio::spawn(connection);
-    let pid: i32 = client
-        .query_one("SELECT pg_backend_pid()", &[])
-        .await
-        .unwrap()
-        .get(0);
-    let busy = tokio::spawn(async move {
+        // tokio-postgres, whose connection ends are seen as they are.
+        let (client, connection) =
+            tokio_postgres::connect(&server.database_url(), tokio_postgres::NoTls)
+                .await
+                .unwrap();
+        let ended = tokio::spawn(connection);
         client
-            .execute(
-                "SELECT count(*) FROM generate_series(1, 1000000000000)",
-                &[],
-            )
+            .batch_execute("SET idle_in_transaction_session_timeout = '100ms'; BEGIN")
             .await
-    });
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let asked = Instant::now();
-    sqlx::query("SELECT pg_terminate_backend($1)")
-        .bind(pid)
-        .execute(&pool)
-        .await
-        .unwrap();
-    assert_eq!(
-        busy.await.unwrap().unwrap_err().code().unwrap().code(),
-        "57P01"
-    );
-    assert!(
-        asked.elapsed() < Duration::from_millis(500),
-        "{:?}",
-        asked.elapsed()
-    );
-    let _ = ended.await;
+            .unwrap();
+        let begun = Instant::now();
+        let end = tokio::time::timeout(Duration::from_secs(10), ended)
+            .await
+            .unwrap()
+            .unwrap();
+        late[2].push(begun.elapsed().saturating_sub(DUE));
+        assert_eq!(end.unwrap_err().code().unwrap().code(), "25P03");
+
+        let (client, connection) =
+            tokio_postgres::connect(&server.database_url(), tokio_postgres::NoTls)
+                .await
+                .unwrap();
+        let ended = tokio::spawn(connection);
+        let row = client.query_one("SELECT pg_backend_pid()", &[]).await;
+        let pid: i32 = row.unwrap().get(0);
+        let busy = tokio::spawn(async move { client.execute(ENDLESS, &[]).await });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let asked = Instant::now();
+        sqlx::query("SELECT pg_terminate_backend($1)")
+            .bind(pid)
+            .execute(&pool)
+            .await
+            .unwrap();
+        let refused = busy.await.unwrap().unwrap_err();
+        late[3].push(asked.elapsed());
+        assert_eq!(refused.code().unwrap().code(), "57P01");
+        let _ = ended.await;
+    }
+    let names = ["statement", "lock", "idle in transaction", "terminate"];
+    for (name, late) in names.iter().zip(&mut late) {
+        late.sort();
+        println!("{name}: {late:?}");
+        assert!(late[2] < Duration::from_millis(50), "{name}: {late:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
