@@ -98,6 +98,8 @@ pub struct Kernel {
     copying: Mutex<()>,
     /// When this copy was made, until it begins to run.
     frozen_at: Mutex<Option<Instant>>,
+    /// What a copy is told of itself.
+    note: Vec<u8>,
 }
 
 impl Kernel {
@@ -120,11 +122,12 @@ impl Kernel {
             gate: Arc::default(),
             copying: Mutex::default(),
             frozen_at: Mutex::default(),
+            note: Vec::new(),
         })
     }
 
     /// A frozen kernel with this one's settings and no process yet.
-    pub(crate) fn sibling(&self, vfs: Vfs, net: Net, shm: ShmTable) -> Arc<Self> {
+    pub(crate) fn sibling(&self, vfs: Vfs, net: Net, shm: ShmTable, note: Vec<u8>) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             machine: Arc::clone(&self.machine),
@@ -141,7 +144,12 @@ impl Kernel {
             gate: Arc::new(Gate::closed()),
             copying: Mutex::default(),
             frozen_at: Mutex::new(Some(Instant::now())),
+            note,
         })
+    }
+
+    pub(crate) fn note(&self) -> &[u8] {
+        &self.note
     }
 
     pub(crate) fn weak(&self) -> &Weak<Self> {
