@@ -8,6 +8,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,8 @@ pub struct Copier {
     pub(crate) streams: Streams,
     /// Added to every time of the original.
     shift: Duration,
+    /// True while at most one process of the copy runs.
+    sole: Arc<AtomicBool>,
 }
 
 fn address<T: ?Sized>(of: &Arc<T>) -> usize {
@@ -90,7 +93,7 @@ impl Copier {
         if let Some(copy) = self.segments.get(&segment.id()) {
             return Ok(Arc::clone(copy));
         }
-        let copy = segment.duplicate()?;
+        let copy = segment.duplicate(&self.sole)?;
         self.segments.insert(segment.id(), Arc::clone(&copy));
         Ok(copy)
     }
@@ -190,6 +193,7 @@ impl Kernel {
             others: HashMap::new(),
             streams: Streams::default(),
             shift: self.frozen_for(),
+            sole: Arc::new(AtomicBool::new(true)),
         };
         let vfs = self.vfs().copy(&mut copier)?;
         let net = self.net().copy(&mut copier);
@@ -198,7 +202,7 @@ impl Kernel {
             streams.push(stream.copy(&mut copier));
         }
         let live = self.live();
-        let kernel = self.sibling(vfs, net, self.shm().copy(&mut copier)?, options.note);
+        let kernel = self.sibling(vfs, net, self.shm().copy(&mut copier)?, options.note, &copier.sole);
         for process in &live {
             let copy = copier.process(process, kernel.weak(), kernel.gate())?;
             kernel.adopt(copy);
