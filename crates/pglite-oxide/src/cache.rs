@@ -78,7 +78,9 @@ pub(crate) fn snapshot(
     options.tcp_auth = auth;
     let cluster = Arc::new(Cluster::start(options)?);
     let connector = Connector::new(cluster, &start.username, &start.database);
-    let snapshot = Snapshot::take(&connector)?;
+    let mut session = connector.connect()?;
+    session.warm_up()?;
+    let snapshot = session.snapshot()?;
     slot.snapshot = Some(snapshot.clone());
     Ok(Some(snapshot))
 }
