@@ -194,7 +194,8 @@ impl Fresh {
         let mut note = Vec::with_capacity(56);
         note.extend_from_slice(&self.identifier.to_le_bytes());
         note.extend_from_slice(&self.time.to_le_bytes());
-        note.extend_from_slice(&self.cancel_key.to_le_bytes());
+        // As it goes over the wire.
+        note.extend_from_slice(&self.cancel_key.to_be_bytes());
         note.extend_from_slice(&self.nonce);
         note
     }

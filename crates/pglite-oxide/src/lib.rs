@@ -24,6 +24,7 @@ mod config;
 mod connection;
 mod connector;
 mod error;
+mod migrated;
 mod notify;
 mod options;
 pub mod protocol;
@@ -40,6 +41,7 @@ pub use builder::PgliteBuilder;
 pub use config::PostgresConfig;
 pub use connector::{CancelHandle, CancelToken, Connector};
 pub use error::{BoxError, Error, PgliteError, Result};
+pub use migrated::Template;
 pub use notify::{GlobalListenerHandle, ListenerHandle};
 pub use options::{
     DataTransferContainer, DebugLevel, DescribeQueryParam, DescribeQueryResult,

@@ -51,6 +51,11 @@ fn only<T>(mut streams: Vec<T>) -> Result<T> {
 }
 
 impl Snapshot {
+    /// Role and database of the session.
+    pub(crate) fn login(&self) -> (String, String) {
+        self.0.login.names()
+    }
+
     /// A new temporary database that goes on from here, with the session. Blocks for a millisecond or so.
     ///
     /// # Errors
