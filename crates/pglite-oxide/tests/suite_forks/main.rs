@@ -1,9 +1,19 @@
 //! Snapshots and forks: what a copy has, what it has not, and that it is independent.
 
-use std::time::Instant;
+mod archives;
+mod busy;
+mod identity;
+mod independence;
+mod sessions;
+mod state;
+
+use std::time::{Duration, Instant};
 
 use pglite_oxide::{Pglite, QueryOptions, RowMode};
-use serde_json::{Value, json};
+use serde_json::Value;
+
+/// How long what happens in the background may take, on a machine that does other things too.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn rows(db: &mut Pglite, sql: &str) -> Vec<Value> {
     let options = QueryOptions {
@@ -15,94 +25,54 @@ fn rows(db: &mut Pglite, sql: &str) -> Vec<Value> {
         .rows
 }
 
+/// The first column of the first row.
 fn first(db: &mut Pglite, sql: &str) -> Value {
     rows(db, sql)[0][0].clone()
 }
 
-#[test]
-fn a_snapshot_opens_as_it_was_again_and_again() {
-    let mut db = Pglite::temporary().unwrap();
-    db.exec("CREATE TABLE t (i serial PRIMARY KEY, x text); INSERT INTO t (x) SELECT 'a' || g FROM generate_series(1, 1000) g", None)
-        .unwrap();
+/// The same, as PostgreSQL writes it.
+fn text(db: &mut Pglite, sql: &str) -> String {
+    match first(db, &format!("SELECT ({sql})::text")) {
+        Value::String(text) => text,
+        other => panic!("{sql}: {other}"),
+    }
+}
+
+fn run(db: &mut Pglite, sql: &str) {
+    db.exec(sql, None)
+        .unwrap_or_else(|error| panic!("{sql}: {error}"));
+}
+
+/// The SQLSTATE with which PostgreSQL refuses.
+fn refused(db: &mut Pglite, sql: &str) -> String {
+    let error = db.exec(sql, None).expect_err(sql);
+    error
+        .sqlstate()
+        .unwrap_or_else(|| panic!("{sql}: {error}"))
+        .to_owned()
+}
+
+/// Asks until it is so; fails when it has not become so in a long while.
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
-    let snapshot = db.snapshot().unwrap();
-    println!("snapshot: {:?}", begun.elapsed());
-    db.exec("DELETE FROM t", None).unwrap();
-    for n in 0..20 {
-        let begun = Instant::now();
-        let mut copy = snapshot.open().unwrap();
-        let opened = begun.elapsed();
-        assert_eq!(first(&mut copy, "SELECT 1"), json!(1));
-        let answered = begun.elapsed();
-        assert_eq!(first(&mut copy, "SELECT count(*) FROM t"), json!(1000));
-        assert_eq!(
-            first(&mut copy, &format!("INSERT INTO t (x) VALUES ('{n}') RETURNING i")),
-            json!(1001)
+    while !is_so() {
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "{what}: not within {PATIENCE:?}"
         );
-        let written = begun.elapsed();
-        drop(copy);
-        println!("open {opened:?}, first row {answered:?}, written {written:?}, dropped {:?}", begun.elapsed());
-    }
-    assert_eq!(first(&mut db, "SELECT count(*) FROM t"), json!(0));
-}
-
-#[test]
-fn a_fork_goes_its_own_way() {
-    let mut db = Pglite::temporary().unwrap();
-    db.exec("CREATE TABLE t (i int); INSERT INTO t VALUES (1)", None)
-        .unwrap();
-    for _ in 0..5 {
-        let begun = Instant::now();
-        let mut fork = db.fork().unwrap();
-        let forked = begun.elapsed();
-        assert_eq!(first(&mut fork, "SELECT count(*) FROM t"), json!(1));
-        println!("fork {forked:?}, first row {:?}", begun.elapsed());
-        fork.exec("INSERT INTO t VALUES (2); CHECKPOINT", None).unwrap();
-        assert_eq!(first(&mut fork, "SELECT count(*) FROM t"), json!(2));
-        assert_eq!(first(&mut db, "SELECT count(*) FROM t"), json!(1));
-        // A fork of a fork.
-        let mut second = fork.fork().unwrap();
-        second.exec("DELETE FROM t", None).unwrap();
-        assert_eq!(first(&mut fork, "SELECT count(*) FROM t"), json!(2));
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// A template migrates once, in this process and for others, and its forks do not know of each other.
-#[test]
-fn a_template_migrates_once_and_is_kept() {
-    let kept = tempfile::tempdir().unwrap();
-    // SAFETY: no other test of this program reads or writes the environment meanwhile that depends on this variable.
-    unsafe { std::env::set_var("PGLITE_OXIDE_TEMPLATES", kept.path()) };
-    let migrations = std::cell::Cell::new(0);
-    let migrate = |db: &mut Pglite| {
-        migrations.set(migrations.get() + 1);
-        db.exec(
-            "CREATE TABLE t (i int PRIMARY KEY, x text); INSERT INTO t SELECT g, 'x' FROM generate_series(1, 100) g",
-            None,
-        )
-        .map(drop)
-    };
-    let template = Pglite::template("one", migrate).unwrap();
-    for _ in 0..4 {
-        let begun = Instant::now();
-        let mut db = template.fork().unwrap();
-        assert_eq!(first(&mut db, "SELECT count(*) FROM t"), json!(100));
-        println!("template fork, first row {:?}", begun.elapsed());
-        db.exec("DELETE FROM t", None).unwrap();
-    }
-    Pglite::template("one", migrate).unwrap();
-    assert_eq!(migrations.get(), 1);
-    assert!(Pglite::template("two", |db| db.exec("SELECT 1/0", None).map(drop)).is_err());
-    Pglite::template("two", migrate).unwrap();
-    assert_eq!(migrations.get(), 2);
-    let files: Vec<_> = std::fs::read_dir(kept.path())
-        .unwrap()
-        .map(|entry| entry.unwrap())
-        .filter(|entry| entry.path().extension().is_some_and(|end| end == "template"))
-        .collect();
-    assert_eq!(files.len(), 2);
-    for file in files {
-        let size = file.metadata().unwrap().len();
-        assert!(size < 12 << 20, "only differences are kept: {size}");
-    }
+/// The ways to a copy, so that what must hold for all is tested for all.
+fn copies(db: &mut Pglite) -> Vec<(&'static str, Pglite)> {
+    let snapshot = db.snapshot().unwrap();
+    let mut restored = Pglite::temporary().unwrap();
+    restored.restore(&snapshot).unwrap();
+    vec![
+        ("snapshot", snapshot.open().unwrap()),
+        ("second of a snapshot", snapshot.open().unwrap()),
+        ("fork", db.fork().unwrap()),
+        ("restored", restored),
+    ]
 }
