@@ -117,7 +117,10 @@ impl Connector {
         let deadline = Instant::now() + LOGIN_PATIENCE;
         loop {
             match self.log_in(deadline) {
-                Ok(connection) => return Ok(Pglite::new(self.clone(), connection)),
+                Ok(connection) => {
+                    self.cluster.set_direct(connection.process_id);
+                    return Ok(Pglite::new(self.clone(), connection));
+                }
                 Err(error) if is_restarting(&error) && Instant::now() < deadline => {
                     if !self.cluster.is_running() {
                         return Err(Error::ClusterGone);

@@ -48,7 +48,9 @@ pub use options::{
     DescribeResultField, ExecProtocolOptions, ExecProtocolResult, FieldInfo, NoticeCallback,
     ParserMap, QueryOptions, Results, RowMode, Serializer, SerializerMap, TypeParser,
 };
-pub use pglite_oxide_cluster::{Cluster, ConnectError, ShutdownError, ShutdownMode, SnapshotError, StartError};
+pub use pglite_oxide_cluster::{
+    Cluster, ConnectError, ShutdownError, ShutdownMode, SnapshotError, StartError,
+};
 pub use protocol::{DatabaseError, NoticeMessage};
 pub use server::{PgliteServer, PgliteServerBuilder};
 pub use session::Pglite;
