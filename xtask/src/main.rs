@@ -10,6 +10,7 @@ mod bench;
 mod cache;
 mod demo;
 mod doctor;
+mod extensions;
 mod fetch;
 mod fingerprint;
 mod guest;
@@ -62,6 +63,8 @@ enum Command {
     Bench(bench::Options),
     /// Trains the profile that the optimiser uses and stores it as an input of the build
     Pgo(pgo::Options),
+    /// Writes what follows from the catalogue of extensions: cargo features, constants, documentation
+    Extensions(extensions::Options),
     /// Lays out what would be published
     Release(release::Options),
 }
@@ -87,6 +90,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Regress(options) => return regress::run(regress::Suite::Core, &options),
         Command::Isolation(options) => return regress::run(regress::Suite::Isolation, &options),
         Command::Bench(options) => bench::run(&options)?,
+        Command::Extensions(options) => extensions::run(&options)?,
         Command::Release(options) => release::run(&options)?,
         Command::Pgo(options) => pgo::run(&options)?,
     }

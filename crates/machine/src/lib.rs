@@ -11,6 +11,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 pub mod image;
+pub mod library;
 mod machine;
 pub mod module;
 pub mod segment;
@@ -19,5 +20,6 @@ pub mod sys;
 mod thread;
 mod trap;
 
+pub use library::{Library, LibraryError};
 pub use machine::{NativeMachine, Stats};
 pub use module::Module;

@@ -31,6 +31,9 @@ impl PgliteBuilder {
     /// [`crate::Error::Start`] when the cluster does not start, [`crate::Error::Database`] when the role or the database is not there.
     pub fn open(self) -> Result<Pglite> {
         let cluster = Arc::new(Cluster::start(self.start.cluster_options()?)?);
-        Connector::new(cluster, &self.start.username, &self.start.database).connect()
+        let mut session =
+            Connector::new(cluster, &self.start.username, &self.start.database).connect()?;
+        crate::extensions::create(&self.start, &mut session)?;
+        Ok(session)
     }
 }

@@ -56,6 +56,8 @@ pub(crate) struct StartConfig {
     pub(crate) relaxed_durability: bool,
     pub(crate) startup_args: Vec<String>,
     pub(crate) granted: Vec<PathBuf>,
+    /// To be created, in this order.
+    pub(crate) extensions: Vec<crate::extensions::Extension>,
     /// An error found while building, told by the last call.
     pub(crate) refused: Option<String>,
 }
@@ -71,6 +73,7 @@ impl Default for StartConfig {
             relaxed_durability: false,
             startup_args: Vec::new(),
             granted: Vec::new(),
+            extensions: Vec::new(),
             refused: None,
         }
     }
@@ -91,6 +94,7 @@ impl StartConfig {
             .iter()
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
+        crate::extensions::add_settings(self, &mut options.settings);
         options.startup_args.clone_from(&self.startup_args);
         options.mounts.clone_from(&self.granted);
         options.debug_level = self.debug_level;
@@ -215,6 +219,21 @@ macro_rules! start_methods {
         /// it lead nowhere. Without this call SQL sees no file of the host.
         pub fn grant_directory(mut self, directory: impl Into<std::path::PathBuf>) -> Self {
             self.start.granted.push(directory.into());
+            self
+        }
+
+        /// Creates an extension in the database that is opened, with those it needs, and starts the server with the settings it needs.
+        pub fn extension(mut self, extension: crate::extensions::Extension) -> Self {
+            self.start.extensions.push(extension);
+            self
+        }
+
+        /// Several, in this order.
+        pub fn extensions(
+            mut self,
+            extensions: impl IntoIterator<Item = crate::extensions::Extension>,
+        ) -> Self {
+            self.start.extensions.extend(extensions);
             self
         }
 

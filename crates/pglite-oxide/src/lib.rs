@@ -22,6 +22,7 @@ mod config;
 mod connection;
 mod connector;
 mod error;
+pub mod extensions;
 mod notify;
 mod options;
 pub mod protocol;
@@ -35,6 +36,7 @@ pub mod types;
 pub use builder::PgliteBuilder;
 pub use config::PostgresConfig;
 pub use connector::{CancelHandle, CancelToken, Connector};
+pub use extensions::Extension;
 pub use error::{BoxError, Error, PgliteError, Result};
 pub use notify::{GlobalListenerHandle, ListenerHandle};
 pub use options::{

@@ -287,14 +287,19 @@ impl PgliteServerBuilder {
         let cluster = Arc::new(Cluster::start(options)?);
         let server = PgliteServer {
             cluster,
-            username: self.start.username,
-            database: self.start.database,
+            username: self.start.username.clone(),
+            database: self.start.database.clone(),
             password,
             tcp: bound,
             unix,
             root,
         };
         server.set_password()?;
+        if !self.start.extensions.is_empty() {
+            let mut session = server.connector().connect()?;
+            crate::extensions::create(&self.start, &mut session)?;
+            session.close()?;
+        }
         Ok(server)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The recipes themselves (what commands make musl, PostgreSQL, the translation) are in [`crate::guest`]; here they are joined into [`crate::cache`]d steps.
 
+mod extensions;
 mod finish;
 mod pipeline;
 mod share;
