@@ -94,7 +94,7 @@ fn every_extension_works_after_its_database_was_closed_and_opened() {
                 .postgres_config("fsync", "off")
                 .open()
         };
-        let mut turn = |schema: &str| -> Result<Vec<String>, Error> {
+        let turn = |schema: &str| -> Result<Vec<String>, Error> {
             let mut db = open()?;
             // A slot, too, outlives the server.
             db.exec("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots", None)?;

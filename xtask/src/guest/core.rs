@@ -273,7 +273,7 @@ pub(super) fn without_wrappers(text: &str, prefix: &str, found: &mut Names) -> R
 }
 
 /// The name and the text of a function type's definition.
-pub(super) fn func_type(line: &str) -> Option<(&str, &str)> {
+fn func_type(line: &str) -> Option<(&str, &str)> {
     let rest = line
         .strip_prefix("FUNC_TYPE_EXTERN_T(")
         .or_else(|| line.strip_prefix("FUNC_TYPE_T("))?;

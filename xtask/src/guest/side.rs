@@ -14,14 +14,14 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::core::{Core, Name, Names, func_type, without_wrappers};
+use super::core::{Core, Name, Names, without_wrappers};
 use super::library::Shape;
 use super::rewrite::{self, Made};
 use super::{GuestCtx, Marks, compile, fences, flags};
 use crate::process;
 
 /// Changes when the recipe's result does.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// The descriptor's source, relative to `guest`.
 pub(super) const TEMPLATE: &str = "extensions/library.c.in";
@@ -337,13 +337,6 @@ impl Imports {
                 );
                 continue;
             }
-            if let Some((name, text)) = func_type(line)
-                && let Some(main) = names.types.get(text)
-            {
-                // Equal types at one address: an indirect call between server and module compares no more than one inside either.
-                let _ = writeln!(out, "extern const char {main}[];\n#define {name} {main}");
-                continue;
-            }
             let mut line = self.functions_in(line);
             if line.contains("w2c_env_0x5F_c_longjmp") {
                 line = line.replace("w2c_env_0x5F_c_longjmp", &format!("&{}", names.tag));
@@ -407,15 +400,14 @@ impl Imports {
         let mut before = String::new();
         let mut slots = String::new();
         for (slot, name, ty) in &self.slots {
-            let ty = format!("w2c_postgres_t{ty}");
-            if !server.names.types.values().any(|known| *known == ty) {
-                bail!("the translated server has no type {ty}");
-            }
-            let _ = writeln!(
-                before,
-                "{};\nextern const char {ty}[];",
-                name.prototype("struct w2c_env*")
-            );
+            let wanted = format!("w2c_postgres_t{ty}");
+            let ty = server
+                .names
+                .types
+                .iter()
+                .find_map(|(text, name)| (*name == wanted).then_some(text))
+                .with_context(|| format!("the translated server has no type {wanted}"))?;
+            let _ = writeln!(before, "{};", name.prototype("struct w2c_env*"));
             let _ = writeln!(
                 slots,
                 "\tPGL_MAIN(instance)->w2c_T0.data[{slot}] = (wasm_rt_funcref_t){{.func_type = {ty}, .func = (wasm_rt_function_ptr_t){}}};",
