@@ -17,6 +17,7 @@ use pglite_oxide_kernel::net::Net;
 use pglite_oxide_kernel::{Errno, Kernel, KernelOptions};
 use pglite_oxide_machine::NativeMachine;
 
+use crate::data::DataDirectory;
 use crate::error::StartError;
 use crate::options::{Listener, TcpAuth};
 use crate::root::personal;
@@ -133,6 +134,13 @@ pub(crate) fn temporary_data(identifier: u64) -> Result<Arc<dyn FileSystem>, Sta
     // PostgreSQL insists on it.
     files.set_mode("", 0o700).map_err(errno)?;
     Ok(Arc::new(files))
+}
+
+/// The data of a temporary cluster that begins with a backup.
+pub(crate) fn given_data(
+    data: Option<&DataDirectory>,
+) -> Result<Arc<dyn FileSystem>, StartError> {
+    Ok(Arc::new(data.ok_or(Errno::ENOENT)?.file_system()?))
 }
 
 /// The data of a cluster in a directory of the host.

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod abi;
+pub mod copy;
 pub mod errno;
 pub mod fdtable;
 pub mod file;
@@ -19,6 +20,7 @@ pub mod kernel;
 pub mod memory;
 pub mod net;
 pub mod process;
+pub(crate) mod reactor;
 pub mod syscalls;
 pub mod wait;
 

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
-use pglite_oxide_cluster::{ConnectError, ShutdownError, StartError};
+use pglite_oxide_cluster::{ConnectError, ShutdownError, SnapshotError, StartError};
 use serde_json::Value;
 
 use crate::options::QueryOptions;
@@ -34,6 +34,9 @@ pub enum Error {
     /// The cluster did not shut down in order ([`crate::Pglite::close`], [`crate::PgliteServer::shutdown`]).
     #[error(transparent)]
     Shutdown(#[from] ShutdownError),
+    /// The database could not be copied ([`crate::Pglite::snapshot`], [`crate::Pglite::fork`], [`crate::Snapshot::open`]).
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// The session's backend is gone: it was terminated, it crashed, or another backend's crash made PostgreSQL restart them all.
     /// The cluster is still there: open a new session with [`crate::Connector::connect`].
     #[error("the session's backend is gone")]

@@ -17,7 +17,9 @@
 //! # Ok(()) }
 //! ```
 
+mod archive;
 mod builder;
+mod cache;
 mod config;
 mod connection;
 mod connector;
@@ -29,10 +31,12 @@ pub mod protocol;
 mod results;
 mod server;
 mod session;
+mod snapshot;
 mod template;
 mod transaction;
 pub mod types;
 
+pub use archive::DataDirArchiveFormat;
 pub use builder::PgliteBuilder;
 pub use config::PostgresConfig;
 pub use connector::{CancelHandle, CancelToken, Connector};
@@ -44,9 +48,10 @@ pub use options::{
     DescribeResultField, ExecProtocolOptions, ExecProtocolResult, FieldInfo, NoticeCallback,
     ParserMap, QueryOptions, Results, RowMode, Serializer, SerializerMap, TypeParser,
 };
-pub use pglite_oxide_cluster::{Cluster, ConnectError, ShutdownError, ShutdownMode, StartError};
+pub use pglite_oxide_cluster::{Cluster, ConnectError, ShutdownError, ShutdownMode, SnapshotError, StartError};
 pub use protocol::{DatabaseError, NoticeMessage};
 pub use server::{PgliteServer, PgliteServerBuilder};
 pub use session::Pglite;
+pub use snapshot::Snapshot;
 pub use template::{QueryTemplate, TemplatedQuery, format_query, quote_identifier};
 pub use transaction::Transaction;

@@ -177,6 +177,96 @@ pub fn memory_object(_name: &std::ffi::CStr, len: u64) -> io::Result<File> {
     Ok(file)
 }
 
+/// Where data of a memory object begins and ends from `at` on; `None` when only a hole follows.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn next_data(file: &File, at: u64) -> io::Result<Option<(u64, u64)>> {
+    let seek = |at: u64, whence| {
+        let at = libc::off_t::try_from(at).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+        // SAFETY: plain arguments; the descriptor is open. Nobody uses the position of a memory object.
+        let found = unsafe { libc::lseek(file.as_raw_fd(), at, whence) };
+        u64::try_from(found).map_err(|_| io::Error::last_os_error())
+    };
+    let start = match seek(at, libc::SEEK_DATA) {
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => return Ok(None),
+        other => other?,
+    };
+    Ok(Some((start, seek(start, libc::SEEK_HOLE)?)))
+}
+
+/// Where data of a memory object begins and ends from `at` on: this host does not tell of holes.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn next_data(_file: &File, at: u64) -> io::Result<Option<(u64, u64)>> {
+    Ok(Some((at, u64::MAX)))
+}
+
+/// A memory object mapped for reading.
+pub struct View {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+impl View {
+    /// Maps its first `len` bytes.
+    pub fn of(file: &File, len: u64) -> io::Result<Self> {
+        let len = usize::try_from(len).map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))?;
+        if len == 0 {
+            return Ok(Self {
+                start: NonNull::dangling(),
+                len,
+            });
+        }
+        // SAFETY: a fresh mapping at an address of the system's choice.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                len,
+                libc::PROT_READ,
+                libc::MAP_SHARED | libc::MAP_NORESERVE,
+                file.as_raw_fd(),
+                0,
+            )
+        };
+        check(start)?;
+        NonNull::new(start.cast())
+            .map(|start| Self { start, len })
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
+    }
+
+    /// Bytes from `start` to `end`, less what lies past the end.
+    pub fn bytes(&self, start: u64, end: u64) -> &[u8] {
+        let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(self.len);
+        // SAFETY: clamped to the mapping, which lives as long as `self`. Others may write meanwhile only through the guests that are stopped for the copy.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr().add(at(start)), at(end) - at(start)) }
+    }
+}
+
+/// Maps an object from its beginning, shared, over what is mapped at `start`.
+///
+/// # Safety
+/// `[start, start + len)` is the caller's, and nobody uses it meanwhile.
+pub unsafe fn replace_shared(start: *mut u8, len: usize, file: &File) -> io::Result<()> {
+    // SAFETY: the caller's contract.
+    check(unsafe {
+        libc::mmap(
+            start.cast(),
+            len,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED | libc::MAP_NORESERVE | libc::MAP_FIXED,
+            file.as_raw_fd(),
+            0,
+        )
+    })
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        if self.len > 0 {
+            // SAFETY: ours alone.
+            unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+        }
+    }
+}
+
 /// `/proc/self/pagemap` (Documentation/admin-guide/mm/pagemap.rst): present, swapped, and "file page or shared anonymous".
 const PRESENT: u64 = 1 << 63;
 const SWAPPED: u64 = 1 << 62;

@@ -1,0 +1,177 @@
+//! The state of a parked guest process, from which copies of it start: private memory as files that are mapped copy-on-write, globals, context and native stack.
+//!
+//! Copies of copies share what they have in common: each freezing adds a layer with the pages that are new since the one before.
+
+use std::sync::Arc;
+
+use pglite_oxide_kernel::Errno;
+use pglite_oxide_kernel::memory::GuestAddr;
+
+use crate::layer::{Found, Layer};
+use crate::module::Module;
+use crate::space::{Memory, SPAN};
+use crate::sys;
+
+/// Layers beyond this are made one: each costs mappings in every copy.
+const LAYERS_MAX: usize = 3;
+
+/// One freezing's pages.
+struct Pages {
+    /// Zero from here on, whatever is below.
+    zeroed: Vec<(u32, u32)>,
+    layer: Layer,
+}
+
+/// A parked process.
+pub(crate) struct Frozen {
+    layers: Vec<Arc<Pages>>,
+    instance: Vec<u64>,
+    context: Vec<u64>,
+    /// The native stack in use, and where in the space it lies.
+    stack: Vec<u64>,
+    stack_offset: usize,
+    /// Where the space was that it was taken from.
+    old: usize,
+}
+
+impl Frozen {
+    /// Takes the state of a parked process whose memory began as `base` says, less the ranges in `zeroed`.
+    pub(crate) fn of(
+        module: &Module,
+        memory: &Memory,
+        base: Option<&Self>,
+        zeroed: Vec<(u32, u32)>,
+        private: &[(GuestAddr, u32)],
+    ) -> Result<Self, Errno> {
+        let mut layers = base.map(|base| base.layers.clone()).unwrap_or_default();
+        let pages = if layers.len() < LAYERS_MAX {
+            Pages::of_dirty(memory, zeroed, private)?
+        } else {
+            None
+        };
+        match pages {
+            Some(pages) if pages.layer.is_empty() && pages.zeroed.is_empty() => {}
+            Some(pages) => layers.push(Arc::new(pages)),
+            None => layers = vec![Arc::new(Pages::of_all(memory, private)?)],
+        }
+        let context = memory.context();
+        // SAFETY: the context is mapped, and its process parked, so nobody writes there.
+        let (stack_base, guest_stack) = unsafe { ((*context).stack_base, (*context).guest_stack) };
+        Ok(Self {
+            layers,
+            instance: words(memory.instance(), module.instance_size()),
+            context: words(context.cast(), module.context_size()),
+            stack: words(guest_stack, stack_base.addr() - guest_stack.addr()),
+            stack_offset: guest_stack.addr() - memory.start().addr(),
+            old: memory.start().addr(),
+        })
+    }
+
+    /// True if some of its pages are in the range.
+    pub(crate) fn touches(&self, start: u32, end: u32) -> bool {
+        self.layers
+            .iter()
+            .any(|pages| pages.layer.touches(u64::from(start), u64::from(end)))
+    }
+
+    /// Maps its pages into a fresh memory that holds the program's image.
+    pub(crate) fn map_into(&self, memory: &Memory) -> Result<(), Errno> {
+        for pages in &self.layers {
+            for &(start, end) in &pages.zeroed {
+                memory
+                    .reservation()
+                    .map_zero(Memory::offset(start), (end - start) as usize)?;
+            }
+            pages
+                .layer
+                .map_into(memory.reservation(), Memory::offset(0), (0, 1 << 32))?;
+        }
+        Ok(())
+    }
+
+    /// Gives a memory that its pages are mapped into the rest: then it can be resumed where it was parked.
+    pub(crate) fn thaw(&self, module: &Module, memory: &Memory) {
+        let copy = |from: &[u64], to: *mut u8| {
+            // SAFETY: the places are those the words were taken from, as offsets in a space; nothing runs in this one yet.
+            unsafe { std::ptr::copy_nonoverlapping(from.as_ptr().cast(), to, from.len() * 8) };
+        };
+        copy(&self.instance, memory.instance());
+        copy(&self.context, memory.context().cast());
+        // SAFETY: the offset is that of the stack in another space.
+        copy(&self.stack, unsafe {
+            memory.start().add(self.stack_offset)
+        });
+        // SAFETY: context and stack lie here as they lay in the space at `old`, where their process was parked; the instance is one of this module.
+        unsafe {
+            module.relocate(memory.context(), self.old, memory.start(), SPAN);
+            module.fork_instance(memory.instance(), memory.instance().cast_const());
+        }
+    }
+}
+
+/// `len` bytes as words, rounded up; they lie in mapped memory that nobody writes to.
+fn words(from: *const u8, len: usize) -> Vec<u64> {
+    let mut out = vec![0_u64; len.div_ceil(8)];
+    // SAFETY: instance, context and stack are each followed by mapped memory up to the next multiple of eight; see above for writers.
+    unsafe { std::ptr::copy_nonoverlapping(from, out.as_mut_ptr().cast(), out.len() * 8) };
+    out
+}
+
+/// Guest memory of a parked process.
+fn bytes(memory: &Memory, start: u64, len: u64) -> &[u8] {
+    let (start, len) = (
+        u32::try_from(start).unwrap_or(0),
+        usize::try_from(len).unwrap_or(0),
+    );
+    // SAFETY: callers pass ranges of guest memory, which is mapped; the process is parked, so nobody writes to its private memory.
+    unsafe { std::slice::from_raw_parts(memory.byte(start), len) }
+}
+
+impl Pages {
+    /// The pages that the process has of its own; `None` if the host cannot tell which these are.
+    fn of_dirty(
+        memory: &Memory,
+        zeroed: Vec<(u32, u32)>,
+        private: &[(GuestAddr, u32)],
+    ) -> Result<Option<Self>, Errno> {
+        let mut found = Found::new();
+        for &(start, len) in private {
+            found.separate();
+            let known = sys::dirty_runs(memory.byte(start.0), len as usize, |offset, len| {
+                found.add(u64::from(start.0) + offset as u64, len as u64);
+            });
+            if !known {
+                return Ok(None);
+            }
+        }
+        Self::write(memory, zeroed, &found).map(Some)
+    }
+
+    /// Everything that is not zero.
+    fn of_all(memory: &Memory, private: &[(GuestAddr, u32)]) -> Result<Self, Errno> {
+        let page = sys::page_size() as u64;
+        let mut found = Found::new();
+        for &(start, len) in private {
+            found.separate();
+            let (from, to) = (u64::from(start.0), u64::from(start.0) + u64::from(len));
+            let mut at = from;
+            while at < to {
+                let len = page.min(to - at);
+                if bytes(memory, at, len).iter().any(|&byte| byte != 0) {
+                    found.add(at, len);
+                }
+                at += len;
+            }
+        }
+        let zeroed = private
+            .iter()
+            .map(|&(start, len)| (start.0, start.0 + len))
+            .collect();
+        Self::write(memory, zeroed, &found)
+    }
+
+    fn write(memory: &Memory, zeroed: Vec<(u32, u32)>, found: &Found) -> Result<Self, Errno> {
+        let layer = Layer::write(found, |start, len| bytes(memory, start, len))?;
+        Ok(Self { zeroed, layer })
+    }
+}
