@@ -59,6 +59,8 @@ enum Command {
     Regress(regress::Options),
     /// PostgreSQL's own isolation suite against the embedded server
     Isolation(regress::Options),
+    /// The extensions' own regression tests against the embedded server
+    Installcheck(regress::installcheck::Options),
     /// Measures the embedded server beside native PostgreSQL
     Bench(bench::Options),
     /// Trains the profile that the optimiser uses and stores it as an input of the build
@@ -89,6 +91,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Image { dir, file } => std::fs::write(file, assets::image(&dir)?)?,
         Command::Regress(options) => return regress::run(regress::Suite::Core, &options),
         Command::Isolation(options) => return regress::run(regress::Suite::Isolation, &options),
+        Command::Installcheck(options) => return regress::installcheck::run(&options),
         Command::Bench(options) => bench::run(&options)?,
         Command::Extensions(options) => extensions::run(&options)?,
         Command::Release(options) => release::run(&options)?,

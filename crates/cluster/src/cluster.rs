@@ -71,10 +71,9 @@ impl Cluster {
         }
         let salt = COUNTER.fetch_add(1, Ordering::Relaxed);
         let (data, directory) = match &options.root {
-            Root::Temporary if options.data.is_some() => (
-                world::given_data(options.data.as_ref())?,
-                None,
-            ),
+            Root::Temporary if options.data.is_some() => {
+                (world::given_data(options.data.as_ref())?, None)
+            }
             Root::Temporary => (
                 world::temporary_data(control::new_identifier(salt ^ std::process::id()))?,
                 None,
@@ -104,7 +103,11 @@ impl Cluster {
             argv: arguments.with(&listening),
             envp: ENVIRONMENT.iter().map(|&word| word.to_owned()).collect(),
             cwd: "/".to_owned(),
-            stdio: [world::null(&kernel)?, Arc::clone(&output), Arc::clone(&output)],
+            stdio: [
+                world::null(&kernel)?,
+                Arc::clone(&output),
+                Arc::clone(&output),
+            ],
         })?;
         // From here on, dropping it cleans up.
         let cluster = Self {

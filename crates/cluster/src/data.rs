@@ -161,7 +161,9 @@ fn walk<E: From<Errno>>(
     directory: &str,
     each: &mut impl FnMut(&str, &DataEntry) -> Result<(), E>,
 ) -> Result<(), E> {
-    let entries = files.read_dir(directory).map_err(|error| errno(error).into())?;
+    let entries = files
+        .read_dir(directory)
+        .map_err(|error| errno(error).into())?;
     for found in entries {
         let path = if directory.is_empty() {
             found.name
@@ -225,7 +227,8 @@ mod tests {
                 "{path}"
             );
         }
-        data.add("base/1", DataEntry::Directory, Vec::new()).unwrap();
+        data.add("base/1", DataEntry::Directory, Vec::new())
+            .unwrap();
         data.add("base/1/2", DataEntry::File(3), b"abc".to_vec())
             .unwrap();
         let mut seen = Vec::new();

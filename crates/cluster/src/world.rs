@@ -137,9 +137,7 @@ pub(crate) fn temporary_data(identifier: u64) -> Result<Arc<dyn FileSystem>, Sta
 }
 
 /// The data of a temporary cluster that begins with a backup.
-pub(crate) fn given_data(
-    data: Option<&DataDirectory>,
-) -> Result<Arc<dyn FileSystem>, StartError> {
+pub(crate) fn given_data(data: Option<&DataDirectory>) -> Result<Arc<dyn FileSystem>, StartError> {
     Ok(Arc::new(data.ok_or(Errno::ENOENT)?.file_system()?))
 }
 

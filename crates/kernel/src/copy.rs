@@ -127,7 +127,12 @@ impl Copier {
         })
     }
 
-    fn process(&mut self, process: &Process, into: &Weak<Kernel>, gate: &Arc<Gate>) -> Result<Arc<Process>, Errno> {
+    fn process(
+        &mut self,
+        process: &Process,
+        into: &Weak<Kernel>,
+        gate: &Arc<Gate>,
+    ) -> Result<Arc<Process>, Errno> {
         let mut mm = process.mm().clone();
         mm.replace_segments(|segment| self.segment(segment))?;
         let shared: Vec<_> = mm
@@ -202,7 +207,13 @@ impl Kernel {
             streams.push(stream.copy(&mut copier));
         }
         let live = self.live();
-        let kernel = self.sibling(vfs, net, self.shm().copy(&mut copier)?, options.note, &copier.sole);
+        let kernel = self.sibling(
+            vfs,
+            net,
+            self.shm().copy(&mut copier)?,
+            options.note,
+            &copier.sole,
+        );
         for process in &live {
             let copy = copier.process(process, kernel.weak(), kernel.gate())?;
             kernel.adopt(copy);

@@ -25,10 +25,7 @@ impl Image {
     /// Instantiates `module` in a scratch space and keeps what it wrote. The caller makes sure that this happens for one module at a time.
     ///
     /// Of `libraries`, which have been validated beside the module, those of this program become part of it.
-    pub fn freeze(
-        module: &'static Module,
-        libraries: &[&'static Library],
-    ) -> Result<Self, Errno> {
+    pub fn freeze(module: &'static Module, libraries: &[&'static Library]) -> Result<Self, Errno> {
         let scratch = zero_memory()?;
         // SAFETY: the space is fresh zero memory, and the caller serialises instantiation.
         unsafe { module.instantiate(scratch.instance()) };
@@ -69,13 +66,7 @@ impl Image {
 
     /// Maps the data into a fresh space.
     pub(crate) fn map_into(&self, space: &sys::Reservation) -> Result<(), Errno> {
-        space.map_file(
-            Memory::offset(FIRST_BYTE),
-            self.len,
-            &self.data,
-            0,
-            false,
-        )?;
+        space.map_file(Memory::offset(FIRST_BYTE), self.len, &self.data, 0, false)?;
         Ok(())
     }
 

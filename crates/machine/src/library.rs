@@ -221,10 +221,7 @@ mod tests {
             error(&[stale], &[good]),
             LibraryError::Core { name, found, .. } if name == "good" && found == "core"
         ));
-        assert!(matches!(
-            error(&[], &[good]),
-            LibraryError::Program { .. }
-        ));
+        assert!(matches!(error(&[], &[good]), LibraryError::Program { .. }));
         for (other, wanted) in [
             (library(c"data", 0x2_00ff, 200), "data"),
             (library(c"slots", 0x3_0000, 103), "slots"),

@@ -158,9 +158,7 @@ impl Module {
     /// Fingerprint of the program as linked: side modules are built for exactly one.
     pub fn core(&self) -> &str {
         // SAFETY: the build writes a static NUL-terminated string.
-        unsafe { CStr::from_ptr(self.core) }
-            .to_str()
-            .unwrap_or("?")
+        unsafe { CStr::from_ptr(self.core) }.to_str().unwrap_or("?")
     }
 
     /// Checks that the descriptor is one that this crate can run.

@@ -154,7 +154,9 @@ impl Mapped {
     fn bytes(&self, start: u64, len: u64) -> &[u8] {
         let at = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(self.len);
         // SAFETY: clamped to the mapping; the process that writes there stands still.
-        unsafe { std::slice::from_raw_parts(self.start.add(at(start)), at(start + len) - at(start)) }
+        unsafe {
+            std::slice::from_raw_parts(self.start.add(at(start)), at(start + len) - at(start))
+        }
     }
 }
 

@@ -119,7 +119,11 @@ fn work() {
 fn run(process: &Arc<Process>, entry: Entry) {
     if matches!(entry, Entry::Resume) {
         if let Err(error) = process.admit() {
-            tracing::error!(pid = process.pid.0, ?error, "a process cannot be resumed; it is killed");
+            tracing::error!(
+                pid = process.pid.0,
+                ?error,
+                "a process cannot be resumed; it is killed"
+            );
             process.terminate(ExitStatus::Signaled(SIGKILL));
             return;
         }

@@ -40,15 +40,17 @@ pub use archive::DataDirArchiveFormat;
 pub use builder::PgliteBuilder;
 pub use config::PostgresConfig;
 pub use connector::{CancelHandle, CancelToken, Connector};
-pub use extensions::Extension;
 pub use error::{BoxError, Error, PgliteError, Result};
+pub use extensions::Extension;
 pub use notify::{GlobalListenerHandle, ListenerHandle};
 pub use options::{
     DataTransferContainer, DebugLevel, DescribeQueryParam, DescribeQueryResult,
     DescribeResultField, ExecProtocolOptions, ExecProtocolResult, FieldInfo, NoticeCallback,
     ParserMap, QueryOptions, Results, RowMode, Serializer, SerializerMap, TypeParser,
 };
-pub use pglite_oxide_cluster::{Cluster, ConnectError, ShutdownError, ShutdownMode, SnapshotError, StartError};
+pub use pglite_oxide_cluster::{
+    Cluster, ConnectError, ShutdownError, ShutdownMode, SnapshotError, StartError,
+};
 pub use protocol::{DatabaseError, NoticeMessage};
 pub use server::{PgliteServer, PgliteServerBuilder};
 pub use session::Pglite;

@@ -48,9 +48,7 @@ impl Snapshot {
     pub(crate) fn take(connector: &Connector) -> Result<Self> {
         let mut warm = connector.connect()?;
         warm.exec(WARM_UP, None)?;
-        let (cluster, mut streams) = connector
-            .cluster()
-            .snapshot(&[warm.connection.stream()])?;
+        let (cluster, mut streams) = connector.cluster().snapshot(&[warm.connection.stream()])?;
         let stream = streams
             .pop()
             .ok_or_else(|| Error::protocol("the snapshot has no session"))?;

@@ -97,7 +97,10 @@ fn every_extension_works_after_its_database_was_closed_and_opened() {
         let turn = |schema: &str| -> Result<Vec<String>, Error> {
             let mut db = open()?;
             // A slot, too, outlives the server.
-            db.exec("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots", None)?;
+            db.exec(
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots",
+                None,
+            )?;
             let wrong = run(&mut db, schema, pairs);
             db.close()?;
             Ok(wrong)

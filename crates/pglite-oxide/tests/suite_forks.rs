@@ -36,12 +36,18 @@ fn a_snapshot_opens_as_it_was_again_and_again() {
         let answered = begun.elapsed();
         assert_eq!(first(&mut copy, "SELECT count(*) FROM t"), json!(1000));
         assert_eq!(
-            first(&mut copy, &format!("INSERT INTO t (x) VALUES ('{n}') RETURNING i")),
+            first(
+                &mut copy,
+                &format!("INSERT INTO t (x) VALUES ('{n}') RETURNING i")
+            ),
             json!(1001)
         );
         let written = begun.elapsed();
         drop(copy);
-        println!("open {opened:?}, first row {answered:?}, written {written:?}, dropped {:?}", begun.elapsed());
+        println!(
+            "open {opened:?}, first row {answered:?}, written {written:?}, dropped {:?}",
+            begun.elapsed()
+        );
     }
     assert_eq!(first(&mut db, "SELECT count(*) FROM t"), json!(0));
 }
@@ -57,7 +63,8 @@ fn a_fork_goes_its_own_way() {
         let forked = begun.elapsed();
         assert_eq!(first(&mut fork, "SELECT count(*) FROM t"), json!(1));
         println!("fork {forked:?}, first row {:?}", begun.elapsed());
-        fork.exec("INSERT INTO t VALUES (2); CHECKPOINT", None).unwrap();
+        fork.exec("INSERT INTO t VALUES (2); CHECKPOINT", None)
+            .unwrap();
         assert_eq!(first(&mut fork, "SELECT count(*) FROM t"), json!(2));
         assert_eq!(first(&mut db, "SELECT count(*) FROM t"), json!(1));
         // A fork of a fork.

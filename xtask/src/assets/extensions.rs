@@ -58,13 +58,18 @@ pub(super) fn build(
     let mut all = Extensions::default();
     let mut modules = Vec::new();
     for extension in catalogue.built() {
-        let pinned = catalogue.pinned(extension)?;
-        if pinned.name != pins::POSTGRES.name
-            && !all.sources.iter().any(|known| known.name == pinned.name)
-        {
-            all.sources.push(pinned);
+        let mut sources: Vec<_> = catalogue.pinned(extension)?.into_iter().collect();
+        for source in &extension.with {
+            sources.push(catalogue.pin(source)?);
         }
-        let tree = tree(builder, toolbox, extension, &pinned)?;
+        for source in sources {
+            if source.name != pins::POSTGRES.name
+                && !all.sources.iter().any(|known| known.name == source.name)
+            {
+                all.sources.push(source);
+            }
+        }
+        let tree = tree(builder, toolbox, &catalogue, extension)?;
         let image = image(builder, extension, &tree)?;
         all.records
             .extend([tree.record.clone(), image.record.clone()]);
@@ -102,24 +107,48 @@ pub(super) fn build(
     Ok(all)
 }
 
+/// The prepared directories of all built extensions.
+pub(super) fn trees(builder: &Builder<'_>) -> Result<BTreeMap<String, PathBuf>> {
+    let toolbox = builder.toolbox()?;
+    let catalogue = Catalogue::read(&builder.guest_dir())?;
+    catalogue
+        .built()
+        .map(|extension| {
+            let tree = tree(builder, &toolbox, &catalogue, extension)?;
+            Ok((extension.name.clone(), tree.dir))
+        })
+        .collect()
+}
+
 /// The extension's directory, patched and with its generated sources.
 fn tree(
     builder: &Builder<'_>,
     toolbox: &Toolbox,
+    catalogue: &Catalogue,
     extension: &Extension,
-    pinned: &Pinned,
 ) -> Result<Output> {
+    let pinned = catalogue.pinned(extension)?;
     let recipe = extension.tree();
-    let inputs = guest::extension_tree_inputs(&builder.guest_dir(), &recipe)?
-        .value("sha256", pinned.sha256)
+    let mut inputs = guest::extension_tree_inputs(&builder.guest_dir(), &recipe)?
+        .value("sha256", pinned.map_or("own", |pinned| pinned.sha256))
         .value("dir", extension.dir().display());
+    for source in &extension.with {
+        inputs = inputs.value(format!("with {source}"), catalogue.pin(source)?.sha256);
+    }
     let step = format!("extension-{}", extension.name);
     if let Some(found) = builder.cache.find(&step, &inputs) {
         return Ok(found);
     }
-    let source = builder.source(pinned)?;
+    let source = match &pinned {
+        Some(pinned) => builder.source(pinned)?.join(extension.dir()),
+        None => builder.guest_dir().join("extensions").join(&extension.name),
+    };
+    let mut with = Vec::new();
+    for name in &extension.with {
+        with.push((name.clone(), builder.source(&catalogue.pin(name)?)?.dir));
+    }
     builder.recipe(toolbox, &step, inputs, false, |context, place| {
-        guest::extension_tree(context, &recipe, &source.join(extension.dir()), place.dir)
+        guest::extension_tree(context, &recipe, &source, &with, place.dir)
     })
 }
 
@@ -224,14 +253,7 @@ fn place_and_compile(
             core: base.linked.record.fingerprint.as_str(),
         };
         let native = builder.recipe(toolbox, &step, inputs, false, |context, place| {
-            side::build(
-                context,
-                module,
-                server,
-                builder.target(),
-                marks,
-                place.dir,
-            )
+            side::build(context, module, server, builder.target(), marks, place.dir)
         })?;
         let library = native.join(side::archive_name(name));
         if let Some(entry) = all.built.get_mut(extension) {

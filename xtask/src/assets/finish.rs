@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use pglite_oxide_asset_locator::{
-    self as locator, Current, ExtensionFiles, ImageFile, Input, MANIFEST_FILE, MANIFEST_VERSION, Manifest,
-    StepRecord,
+    self as locator, Current, ExtensionFiles, ImageFile, Input, MANIFEST_FILE, MANIFEST_VERSION,
+    Manifest, StepRecord,
 };
 use pglite_oxide_assets::Tree;
 
@@ -75,11 +75,7 @@ pub(super) fn assemble(cache: &Cache, name: &str, parts: Parts<'_>) -> Result<Ou
         }
         for (name, built) in parts.extensions.iter().flat_map(|all| &all.built) {
             fs::create_dir_all(place.dir.join("extensions"))?;
-            let image = place_image(
-                place.dir,
-                &format!("extensions/{name}.img"),
-                &built.image,
-            )?;
+            let image = place_image(place.dir, &format!("extensions/{name}.img"), &built.image)?;
             manifest.sizes.insert(image.file.clone(), image.bytes);
             let mut libraries = BTreeMap::new();
             for (library, path) in &built.libraries {

@@ -48,6 +48,13 @@ pub fn profile_path(workspace: &std::path::Path) -> std::path::PathBuf {
     workspace.join("guest/profile/postgres.profdata")
 }
 
+/// The prepared directory of every extension that is built, by its name.
+pub fn extension_trees() -> Result<std::collections::BTreeMap<String, std::path::PathBuf>> {
+    let cache = Cache::open(&locator::cache_root()?, Progress::new())?;
+    let builder = Builder::new(&cache, &host_target()?)?;
+    extensions::trees(&builder)
+}
+
 /// Builds what is missing and makes it current.
 pub fn run(options: &Options) -> Result<()> {
     let target = match &options.target {

@@ -75,7 +75,7 @@ impl<'a> Builder<'a> {
         &self.target
     }
 
-    fn toolbox(&self) -> Result<Toolbox> {
+    pub(super) fn toolbox(&self) -> Result<Toolbox> {
         Ok(Toolbox {
             zig: tools::zig(self.cache, &self.fetcher)?,
             wabt: tools::wabt(self.cache, &self.fetcher)?,

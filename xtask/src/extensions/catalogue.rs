@@ -12,6 +12,9 @@ use crate::fetch::{Origin, Pinned, pins};
 /// Releases of Debian that may have the source package of an extension, in the order to ask.
 const SUITES: &[&str] = &["trixie", "forky", "sid", "bookworm"];
 
+/// The source of extensions that are written here, in `guest/extensions/NAME`.
+const OWN: &str = "own";
+
 /// All of it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,6 +52,11 @@ pub struct Extension {
     pub sql: bool,
     #[serde(default)]
     source: Option<String>,
+    #[serde(default)]
+    version: Option<String>,
+    /// More sources, each unpacked into a directory of its name.
+    #[serde(default)]
+    pub with: Vec<String>,
     #[serde(default)]
     dir: Option<String>,
     /// One line.
@@ -202,7 +210,8 @@ impl Catalogue {
         for extension in &catalogue.extensions {
             let name = &extension.name;
             for library in extension.libraries() {
-                if extension.blocked.is_none() && !seen.insert(format!("library {}", library.name)) {
+                if extension.blocked.is_none() && !seen.insert(format!("library {}", library.name))
+                {
                     bail!("library {} is there twice", library.name);
                 }
             }
@@ -224,6 +233,9 @@ impl Catalogue {
             if extension.source() != pins::POSTGRES.name {
                 catalogue.pinned(extension)?;
             }
+            for source in &extension.with {
+                catalogue.pin(source)?;
+            }
         }
         Ok(catalogue)
     }
@@ -235,12 +247,22 @@ impl Catalogue {
             .filter(|extension| extension.blocked.is_none())
     }
 
-    /// The source archive of an extension.
-    pub fn pinned(&self, extension: &Extension) -> Result<Pinned> {
-        if extension.source() == pins::POSTGRES.name {
-            return Ok(pins::POSTGRES);
+    /// The source archive of an extension; `None` for one whose source is in the checkout.
+    pub fn pinned(&self, extension: &Extension) -> Result<Option<Pinned>> {
+        if extension.source() == OWN {
+            return Ok(None);
         }
-        let source = self.source_of(extension)?;
+        if extension.source() == pins::POSTGRES.name {
+            return Ok(Some(pins::POSTGRES));
+        }
+        self.pin(extension.source())
+            .with_context(|| extension.name.clone())
+            .map(Some)
+    }
+
+    /// A source archive by its name here.
+    pub fn pin(&self, name: &str) -> Result<Pinned> {
+        let source = self.source_named(name)?;
         // The table of pins is made of constants; a catalogue lives as long as the program.
         let keep = |text: &str| -> &'static str { Box::leak(text.to_owned().into_boxed_str()) };
         Ok(Pinned {
@@ -261,21 +283,22 @@ impl Catalogue {
         if extension.source() == pins::POSTGRES.name {
             return Ok((pins::POSTGRES.version.to_owned(), "PostgreSQL".to_owned()));
         }
-        let source = self.source_of(extension)?;
+        if extension.source() == OWN {
+            let version = extension
+                .version
+                .clone()
+                .with_context(|| format!("{} has no version", extension.name))?;
+            return Ok((version, "Apache-2.0 OR MIT".to_owned()));
+        }
+        let source = self.source_named(extension.source())?;
         Ok((source.version.clone(), source.licence.clone()))
     }
 
-    fn source_of(&self, extension: &Extension) -> Result<&Source> {
+    fn source_named(&self, name: &str) -> Result<&Source> {
         self.sources
             .iter()
-            .find(|source| source.name == extension.source())
-            .with_context(|| {
-                format!(
-                    "{}: there is no source {}",
-                    extension.name,
-                    extension.source()
-                )
-            })
+            .find(|source| source.name == name)
+            .with_context(|| format!("there is no source {name}"))
     }
 }
 
@@ -287,7 +310,11 @@ mod tests {
     fn the_catalogue_of_this_checkout_is_sound() {
         let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest");
         let catalogue = Catalogue::read(&guest).unwrap();
-        assert!(catalogue.built().any(|extension| extension.name == "vector"));
+        assert!(
+            catalogue
+                .built()
+                .any(|extension| extension.name == "vector")
+        );
     }
 
     #[test]

@@ -10,9 +10,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use wasm_encoder::{ExportKind, ExportSection, RawSection};
-use wasmparser::{
-    ElementItems, ElementKind, ExternalKind, Operator, Parser, Payload, TypeRef,
-};
+use wasmparser::{ElementItems, ElementKind, ExternalKind, Operator, Parser, Payload, TypeRef};
 
 use super::fences;
 use super::side::prototype;
@@ -91,8 +89,7 @@ pub(super) fn extract(wasm: &Path, core: &Path, data_start: u32) -> Result<()> {
                     let ElementKind::Active { offset_expr, .. } = element.kind else {
                         bail!("an element segment that is not active");
                     };
-                    let Operator::I32Const { value } =
-                        offset_expr.get_operators_reader().read()?
+                    let Operator::I32Const { value } = offset_expr.get_operators_reader().read()?
                     else {
                         bail!("an element segment without a constant offset");
                     };
@@ -111,9 +108,7 @@ pub(super) fn extract(wasm: &Path, core: &Path, data_start: u32) -> Result<()> {
                     let kept = KEPT.contains(&export.name);
                     match export.kind {
                         ExternalKind::Func => {
-                            found
-                                .functions
-                                .insert(export.name.to_owned(), export.index);
+                            found.functions.insert(export.name.to_owned(), export.index);
                             let name = if kept {
                                 export.name.to_owned()
                             } else {
@@ -267,7 +262,13 @@ pub(super) fn without_wrappers(text: &str, prefix: &str, found: &mut Names) -> R
         let callee = callee.with_context(|| format!("the export {name} calls nothing"))?;
         let name = name.to_owned();
         let signature = String::new();
-        found.functions.insert(name, Name { c: callee, signature });
+        found.functions.insert(
+            name,
+            Name {
+                c: callee,
+                signature,
+            },
+        );
     }
     Ok(out)
 }

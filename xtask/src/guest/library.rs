@@ -21,7 +21,7 @@ use super::{GuestCtx, flags};
 use crate::process;
 
 /// Changes when the recipe's result does.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// The module's entry in the list that `dlopen` searches.
 const ENTRY: &str = "guest_library_entry";
@@ -81,14 +81,18 @@ impl Shape {
     }
 }
 
-/// Copies an extension's directory, with its patches applied and its generated sources made.
+/// Copies an extension's directory, with other sources in directories of their names, its patches applied and its generated sources made.
 pub fn extension_tree(
     ctx: &GuestCtx<'_>,
     extension: &ExtensionTree<'_>,
     source: &Path,
+    with: &[(String, PathBuf)],
     out: &Path,
 ) -> Result<()> {
     copy_tree(ctx, source, out)?;
+    for (name, source) in with {
+        copy_tree(ctx, source, &out.join(name))?;
+    }
     let patches = ctx.guest.join("extensions").join(extension.name);
     if patches.is_dir() {
         super::libc::patch_all(ctx, &patches, out)?;

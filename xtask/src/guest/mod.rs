@@ -14,8 +14,8 @@ mod core;
 mod fences;
 mod flags;
 mod libc;
-mod library;
 mod libpq;
+mod library;
 mod link;
 mod modules;
 mod parallel;
@@ -35,8 +35,8 @@ use crate::fingerprint::Inputs;
 use crate::progress::Bar;
 use crate::tools::HostTools;
 
-pub use compile::{Marks, Profile, compile};
 pub use self::core::{Core, Names};
+pub use compile::{Marks, Profile, compile};
 pub use libc::libc;
 pub use library::{ExtensionTree, Library, Shape, extension_tree, library};
 pub use link::{CORE, link};
@@ -129,7 +129,10 @@ pub fn library_inputs(library: &Library<'_>) -> Inputs {
     Inputs::new()
         .value("recipe", library::VERSION)
         .value("flags", flags::describe())
-        .value("side flags", [flags::SIDE, flags::SIDE_LINK].concat().join(" "))
+        .value(
+            "side flags",
+            [flags::SIDE, flags::SIDE_LINK].concat().join(" "),
+        )
         .value("library", format!("{library:?}"))
 }
 

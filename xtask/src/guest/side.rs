@@ -82,7 +82,9 @@ pub fn places(core: &Core, shapes: &[(&str, &Shape)]) -> Result<Vec<Place>> {
         data += shape.data_size;
         slot += table_size;
         if data > core.data_start {
-            bail!("side modules up to {name} have {data} bytes of data, more than is left below the server's");
+            bail!(
+                "side modules up to {name} have {data} bytes of data, more than is left below the server's"
+            );
         }
         if slot > core.table + TABLE_ROOM {
             bail!("side modules up to {name} take {slot} table slots, more than there are");
@@ -108,7 +110,12 @@ fn missing(core: &Core, shape: &Shape) -> Result<()> {
     let functions = shape.functions.iter().chain(&shape.addresses);
     let lacking: Vec<&str> = functions
         .filter(|name| !core.functions.contains_key(*name))
-        .chain(shape.data.iter().filter(|name| !core.data.contains_key(*name)))
+        .chain(
+            shape
+                .data
+                .iter()
+                .filter(|name| !core.data.contains_key(*name)),
+        )
         .map(String::as_str)
         .filter(|name| *name != "__c_longjmp")
         .collect();
@@ -196,7 +203,10 @@ fn translate(
     let text = rewrite::header(&rewrite::source(&text, &mut made)?, &mut made)?;
     let counts = fences::count(&fs::read(side.wasm)?)?;
     if (made.atomics, made.fences) != (counts.accesses, counts.fences) {
-        bail!("{counts:?} in {}, but {made:?} in its translation", side.name);
+        bail!(
+            "{counts:?} in {}, but {made:?} in its translation",
+            side.name
+        );
     }
     if let Some(line) = text.lines().find(|line| line.contains("instance->w2c_")) {
         bail!("this use of the instance is not known: {}", line.trim());
@@ -427,7 +437,10 @@ impl Imports {
         let template = fs::read_to_string(ctx.guest.join(TEMPLATE))?;
         let text = template
             .replace("@TYPE@", &format!("w2c_{module}"))
-            .replace("@ENTRY@", &format!("PGL_MEMORY_BASE + {}u", side.shape.entry))
+            .replace(
+                "@ENTRY@",
+                &format!("PGL_MEMORY_BASE + {}u", side.shape.entry),
+            )
             .replace("@SLOTS@", &slots)
             .replace("@CALLS@", &calls)
             .replace("@HEAD@", &format!("{head}u"))
@@ -460,7 +473,10 @@ fn globals(
             .replace("(*instance->w2c_env_0x5F_memory_base)", "PGL_MEMORY_BASE")
             .replace("(*instance->w2c_env_0x5F_table_base)", "PGL_TABLE_BASE");
         if value.contains("instance->") {
-            bail!("a global that is not a constant ({} known): {line}", constants.len());
+            bail!(
+                "a global that is not a constant ({} known): {line}",
+                constants.len()
+            );
         }
         found.insert(name.to_owned(), format!("({value})"));
     }
@@ -526,7 +542,10 @@ mod tests {
     #[test]
     fn signatures_without_their_first_parameter() {
         assert_eq!(
-            prototype("u32 w2c_env_f(struct w2c_env*, u32, f64);", "struct w2c_env*"),
+            prototype(
+                "u32 w2c_env_f(struct w2c_env*, u32, f64);",
+                "struct w2c_env*"
+            ),
             Some(("w2c_env_f".to_owned(), "u32(, u32, f64)".to_owned()))
         );
         assert_eq!(
@@ -556,11 +575,18 @@ mod tests {
         };
         let found = places(&core, &[("a", &shape), ("b", &shape)]).unwrap();
         assert_eq!(
-            (found[1].memory_base, found[1].table_base, found[1].table_size),
+            (
+                found[1].memory_base,
+                found[1].table_base,
+                found[1].table_size
+            ),
             (0x1_0000 + 128, 1024 + 4, 4)
         );
         shape.data.insert("gone".to_owned());
         let error = format!("{:#}", places(&core, &[("a", &shape)]).unwrap_err());
-        assert!(error.contains("gone") && error.contains("side module a"), "{error}");
+        assert!(
+            error.contains("gone") && error.contains("side module a"),
+            "{error}"
+        );
     }
 }

@@ -276,7 +276,11 @@ impl Process {
         if let Ok(kernel) = self.kernel()
             && let Err(error) = self.end_sole(&kernel)
         {
-            tracing::error!(pid = self.pid.0, ?error, "what an ended process wrote to shared memory is lost");
+            tracing::error!(
+                pid = self.pid.0,
+                ?error,
+                "what an ended process wrote to shared memory is lost"
+            );
         }
         let files = std::mem::take(&mut *lock(&self.files));
         drop(files);

@@ -722,6 +722,231 @@ pub const UNACCENT: Extension = Extension(&Data {
     preloaded: false,
 });
 
+/// `uuid-ossp`: generate universally unique identifiers (UUIDs).
+#[cfg(feature = "ext-uuid-ossp")]
+pub const UUID_OSSP: Extension = Extension(&Data {
+    name: "uuid-ossp",
+    sql_name: "uuid-ossp",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "generate universally unique identifiers (UUIDs)",
+    dependencies: &[],
+    libraries: &["uuid-ossp"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pgtap`: unit testing for PostgreSQL.
+#[cfg(feature = "ext-pgtap")]
+pub const PGTAP: Extension = Extension(&Data {
+    name: "pgtap",
+    sql_name: "pgtap",
+    version: "1.3.4",
+    licence: "PostgreSQL",
+    summary: "unit testing for PostgreSQL",
+    dependencies: &[],
+    libraries: &[],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pg_partman`: manage partitioned tables by time or ID.
+#[cfg(feature = "ext-pg_partman")]
+pub const PG_PARTMAN: Extension = Extension(&Data {
+    name: "pg_partman",
+    sql_name: "pg_partman",
+    version: "5.5.0",
+    licence: "PostgreSQL",
+    summary: "manage partitioned tables by time or ID",
+    dependencies: &[],
+    libraries: &["pg_partman_bgw"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `ip4r`: IPv4 and IPv6 range types with index support.
+#[cfg(feature = "ext-ip4r")]
+pub const IP4R: Extension = Extension(&Data {
+    name: "ip4r",
+    sql_name: "ip4r",
+    version: "2.4.2",
+    licence: "PostgreSQL",
+    summary: "IPv4 and IPv6 range types with index support",
+    dependencies: &[],
+    libraries: &["ip4r"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `semver`: semantic version data type.
+#[cfg(feature = "ext-semver")]
+pub const SEMVER: Extension = Extension(&Data {
+    name: "semver",
+    sql_name: "semver",
+    version: "0.40.0",
+    licence: "PostgreSQL",
+    summary: "semantic version data type",
+    dependencies: &[],
+    libraries: &["semver"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `prefix`: prefix range type for longest-prefix matches.
+#[cfg(feature = "ext-prefix")]
+pub const PREFIX: Extension = Extension(&Data {
+    name: "prefix",
+    sql_name: "prefix",
+    version: "1.2.10",
+    licence: "PostgreSQL",
+    summary: "prefix range type for longest-prefix matches",
+    dependencies: &[],
+    libraries: &["prefix"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pgaudit`: auditing of sessions and objects through the log.
+#[cfg(feature = "ext-pgaudit")]
+pub const PGAUDIT: Extension = Extension(&Data {
+    name: "pgaudit",
+    sql_name: "pgaudit",
+    version: "18.0",
+    licence: "PostgreSQL",
+    summary: "auditing of sessions and objects through the log",
+    dependencies: &[],
+    libraries: &["pgaudit"],
+    settings: &[],
+    created: true,
+    preloaded: true,
+});
+
+/// `jsquery`: query language for jsonb, with index support.
+#[cfg(feature = "ext-jsquery")]
+pub const JSQUERY: Extension = Extension(&Data {
+    name: "jsquery",
+    sql_name: "jsquery",
+    version: "1.2",
+    licence: "PostgreSQL",
+    summary: "query language for jsonb, with index support",
+    dependencies: &[],
+    libraries: &["jsquery"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `unit`: SI units data type.
+#[cfg(feature = "ext-unit")]
+pub const UNIT: Extension = Extension(&Data {
+    name: "unit",
+    sql_name: "unit",
+    version: "7.10",
+    licence: "GPL-3.0-or-later",
+    summary: "SI units data type",
+    dependencies: &[],
+    libraries: &["unit"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `numeral`: numeral, zahl and roman data types.
+#[cfg(feature = "ext-numeral")]
+pub const NUMERAL: Extension = Extension(&Data {
+    name: "numeral",
+    sql_name: "numeral",
+    version: "1.3",
+    licence: "GPL-2.0-or-later",
+    summary: "numeral, zahl and roman data types",
+    dependencies: &[],
+    libraries: &["numeral"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pg_rational`: bigint fractions.
+#[cfg(feature = "ext-pg_rational")]
+pub const PG_RATIONAL: Extension = Extension(&Data {
+    name: "pg_rational",
+    sql_name: "pg_rational",
+    version: "0.0.2",
+    licence: "MIT",
+    summary: "bigint fractions",
+    dependencies: &[],
+    libraries: &["pg_rational"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pg_similarity`: similarity functions and operators.
+#[cfg(feature = "ext-pg_similarity")]
+pub const PG_SIMILARITY: Extension = Extension(&Data {
+    name: "pg_similarity",
+    sql_name: "pg_similarity",
+    version: "1.0",
+    licence: "BSD-3-Clause",
+    summary: "similarity functions and operators",
+    dependencies: &[],
+    libraries: &["pg_similarity"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `rum`: RUM index access method: full-text search with ranking in the index.
+#[cfg(feature = "ext-rum")]
+pub const RUM: Extension = Extension(&Data {
+    name: "rum",
+    sql_name: "rum",
+    version: "1.3.15",
+    licence: "PostgreSQL",
+    summary: "RUM index access method: full-text search with ranking in the index",
+    dependencies: &[],
+    libraries: &["rum"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pg_sphere`: spherical data types, without HEALPix and MOC (their part is C++).
+#[cfg(feature = "ext-pg_sphere")]
+pub const PG_SPHERE: Extension = Extension(&Data {
+    name: "pg_sphere",
+    sql_name: "pg_sphere",
+    version: "1.5.2",
+    licence: "BSD-3-Clause",
+    summary: "spherical data types, without HEALPix and MOC (their part is C++)",
+    dependencies: &[],
+    libraries: &["pg_sphere"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pg_hashids`: short ids from numbers (hashids), with the SQL names of iCyberon's extension.
+#[cfg(feature = "ext-pg_hashids")]
+pub const PG_HASHIDS: Extension = Extension(&Data {
+    name: "pg_hashids",
+    sql_name: "pg_hashids",
+    version: "1.3",
+    licence: "Apache-2.0 OR MIT",
+    summary: "short ids from numbers (hashids), with the SQL names of iCyberon's extension",
+    dependencies: &[],
+    libraries: &["pg_hashids"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
 /// Every extension that is linked, in the order of the catalogue.
 pub const ALL: &[Extension] = &[
     #[cfg(feature = "ext-vector")]
@@ -820,4 +1045,34 @@ pub const ALL: &[Extension] = &[
     TSM_SYSTEM_TIME,
     #[cfg(feature = "ext-unaccent")]
     UNACCENT,
+    #[cfg(feature = "ext-uuid-ossp")]
+    UUID_OSSP,
+    #[cfg(feature = "ext-pgtap")]
+    PGTAP,
+    #[cfg(feature = "ext-pg_partman")]
+    PG_PARTMAN,
+    #[cfg(feature = "ext-ip4r")]
+    IP4R,
+    #[cfg(feature = "ext-semver")]
+    SEMVER,
+    #[cfg(feature = "ext-prefix")]
+    PREFIX,
+    #[cfg(feature = "ext-pgaudit")]
+    PGAUDIT,
+    #[cfg(feature = "ext-jsquery")]
+    JSQUERY,
+    #[cfg(feature = "ext-unit")]
+    UNIT,
+    #[cfg(feature = "ext-numeral")]
+    NUMERAL,
+    #[cfg(feature = "ext-pg_rational")]
+    PG_RATIONAL,
+    #[cfg(feature = "ext-pg_similarity")]
+    PG_SIMILARITY,
+    #[cfg(feature = "ext-rum")]
+    RUM,
+    #[cfg(feature = "ext-pg_sphere")]
+    PG_SPHERE,
+    #[cfg(feature = "ext-pg_hashids")]
+    PG_HASHIDS,
 ];
