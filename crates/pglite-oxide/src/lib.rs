@@ -24,6 +24,7 @@ mod config;
 mod connection;
 mod connector;
 mod error;
+pub mod extensions;
 mod migrated;
 mod notify;
 mod options;
@@ -41,6 +42,7 @@ pub use builder::PgliteBuilder;
 pub use config::PostgresConfig;
 pub use connector::{CancelHandle, CancelToken, Connector};
 pub use error::{BoxError, Error, PgliteError, Result};
+pub use extensions::Extension;
 pub use migrated::Template;
 pub use notify::{GlobalListenerHandle, ListenerHandle};
 pub use options::{
