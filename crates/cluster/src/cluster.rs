@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use pglite_oxide_kernel::fs::granted::GrantedFs;
 use pglite_oxide_kernel::kernel::{ProcessInfo, SpawnOptions};
 use pglite_oxide_kernel::net::HostStream;
 use pglite_oxide_kernel::{Errno, ExitStatus, Kernel, Pid};
@@ -49,6 +50,8 @@ pub enum ShutdownMode {
 /// the next start recovers); a temporary one at once.
 pub struct Cluster {
     kernel: Arc<Kernel>,
+    /// Directories of the host that programs were given.
+    granted: Arc<GrantedFs>,
     postmaster: Pid,
     port: u16,
     root: Root,
@@ -79,8 +82,10 @@ impl Cluster {
             }
         };
         let arguments = Arguments::of(&options);
+        let granted = Arc::new(GrantedFs::new());
         let (kernel, listening) = world::boot(WorldOptions {
             data,
+            granted: Arc::clone(&granted),
             listeners: options.listeners,
             tcp_auth: options.tcp_auth,
             mounts: options.mounts,
@@ -103,6 +108,7 @@ impl Cluster {
             root: options.root,
             log,
             kernel,
+            granted,
             _directory: directory,
         };
         drop(process);
@@ -158,6 +164,16 @@ impl Cluster {
                 Errno::EAGAIN => ConnectError::Busy,
                 error => ConnectError::Kernel(error),
             })
+    }
+
+    /// The kernel that everything of this cluster runs in.
+    pub(crate) fn kernel(&self) -> &Arc<Kernel> {
+        &self.kernel
+    }
+
+    /// What was granted to programs.
+    pub(crate) fn granted(&self) -> &GrantedFs {
+        &self.granted
     }
 
     /// True while the postmaster runs.

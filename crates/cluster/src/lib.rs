@@ -7,11 +7,16 @@ mod control;
 mod error;
 mod log;
 mod options;
+mod program;
 mod root;
 mod world;
 
 pub use cluster::{Cluster, ShutdownMode};
 pub use error::{ConnectError, ShutdownError, SignalError, StartError};
 pub use options::{ClusterOptions, Durability, Listener, Root, TcpAuth};
+pub use pglite_oxide_kernel::ExitStatus;
 pub use pglite_oxide_kernel::kernel::ProcessInfo;
 pub use pglite_oxide_kernel::net::HostStream as Stream;
+pub use program::{
+    GrantedDirectory, Input, Output, Program, ProgramError, RunningProgram, Signaller, TerminalSize,
+};

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use pglite_oxide_assets::{Kind, Tree};
 use pglite_oxide_kernel::file::File;
 use pglite_oxide_kernel::fs::dev::DevFs;
+use pglite_oxide_kernel::fs::granted::GrantedFs;
 use pglite_oxide_kernel::fs::host::HostFs;
 use pglite_oxide_kernel::fs::image::ImageFs;
 use pglite_oxide_kernel::fs::mem::MemFs;
@@ -19,6 +20,7 @@ use pglite_oxide_machine::NativeMachine;
 
 use crate::error::StartError;
 use crate::options::{Listener, TcpAuth};
+use crate::program::ProgramError;
 use crate::root::personal;
 
 /// The data directory in the guest.
@@ -29,6 +31,11 @@ pub(crate) const SOCKETS: &str = "/run/postgresql";
 const HOST_SOCKETS: &str = "/run/host";
 /// Who gets in.
 pub(crate) const HBA: &str = "/run/pg_hba.conf";
+
+/// Where the programs are, as far as the guest can see.
+pub(crate) const PROGRAMS: &str = "/pgsql/bin";
+/// Below it are the directories granted to programs, by random names.
+pub(crate) const GRANTS: &str = "/host";
 
 /// The environment of the postmaster.
 pub(crate) const ENVIRONMENT: [&str; 5] = [
@@ -48,6 +55,13 @@ fn machine() -> Result<Arc<NativeMachine>, StartError> {
     let postgres = pglite_oxide_aot::postgres().ok_or(StartError::NoAssets)?;
     let machine = Arc::new(NativeMachine::new(&[postgres])?);
     Ok(Arc::clone(MACHINE.get_or_init(|| machine)))
+}
+
+/// Makes the client programs known to the machine. Only who runs one calls this, so that the linker leaves them out of binaries that never do.
+pub(crate) fn add_programs() -> Result<(), ProgramError> {
+    let tools = pglite_oxide_aot::tools().ok_or(ProgramError::NotBuilt)?;
+    let machine = machine().map_err(|_| ProgramError::NotBuilt)?;
+    Ok(machine.add_multicall(tools)?)
 }
 
 /// The template, or why there is none.
@@ -207,6 +221,7 @@ fn hba(auth: TcpAuth) -> String {
 /// How the kernel is made.
 pub(crate) struct WorldOptions {
     pub(crate) data: Arc<dyn FileSystem>,
+    pub(crate) granted: Arc<GrantedFs>,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) tcp_auth: TcpAuth,
     pub(crate) mounts: Vec<PathBuf>,
@@ -224,6 +239,7 @@ pub(crate) fn boot(options: WorldOptions) -> Result<(Arc<Kernel>, Listening), St
     vfs.mount("/dev", Arc::new(DevFs::new()));
     vfs.mount("/dev/shm", Arc::new(ShmFs::new(machine.clone())));
     vfs.mount(DATA, options.data);
+    vfs.mount(GRANTS, options.granted);
     for (directory, mode) in [
         ("/tmp", 0o1777),
         ("/etc", 0o755),
@@ -280,7 +296,7 @@ pub(crate) fn boot(options: WorldOptions) -> Result<(Arc<Kernel>, Listening), St
 }
 
 /// Places that mounts must leave alone.
-const TAKEN: &[&str] = &["/pgsql", "/dev", DATA, "/run", "/etc"];
+const TAKEN: &[&str] = &["/pgsql", "/dev", DATA, GRANTS, "/run", "/etc"];
 
 /// The parents of a mount point.
 fn make_directories(vfs: &Vfs, path: &str) -> Result<(), Errno> {

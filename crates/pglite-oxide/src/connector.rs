@@ -74,6 +74,14 @@ impl Connector {
         self
     }
 
+    pub(crate) fn role(&self) -> &str {
+        &self.username
+    }
+
+    pub(crate) fn database_name(&self) -> &str {
+        &self.database
+    }
+
     /// The cluster itself: its processes, its log, its end.
     #[must_use]
     pub fn cluster(&self) -> &Cluster {

@@ -21,10 +21,13 @@ mod builder;
 mod config;
 mod connection;
 mod connector;
+mod dump;
 mod error;
 mod notify;
 mod options;
+mod program;
 pub mod protocol;
+mod restore;
 mod results;
 mod server;
 mod session;
@@ -35,6 +38,7 @@ pub mod types;
 pub use builder::PgliteBuilder;
 pub use config::PostgresConfig;
 pub use connector::{CancelHandle, CancelToken, Connector};
+pub use dump::{DumpFormat, PgDumpOptions};
 pub use error::{BoxError, Error, PgliteError, Result};
 pub use notify::{GlobalListenerHandle, ListenerHandle};
 pub use options::{
@@ -42,8 +46,12 @@ pub use options::{
     DescribeResultField, ExecProtocolOptions, ExecProtocolResult, FieldInfo, NoticeCallback,
     ParserMap, QueryOptions, Results, RowMode, Serializer, SerializerMap, TypeParser,
 };
-pub use pglite_oxide_cluster::{Cluster, ConnectError, ShutdownError, ShutdownMode, StartError};
+pub use pglite_oxide_cluster::{
+    Cluster, ConnectError, ExitStatus, GrantedDirectory, Input, Output, Program, ProgramError,
+    RunningProgram, ShutdownError, ShutdownMode, Signaller, StartError, Stream, TerminalSize,
+};
 pub use protocol::{DatabaseError, NoticeMessage};
+pub use restore::PgRestoreOptions;
 pub use server::{PgliteServer, PgliteServerBuilder};
 pub use session::Pglite;
 pub use template::{QueryTemplate, TemplatedQuery, format_query, quote_identifier};

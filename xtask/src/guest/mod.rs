@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! libc -> postgres -> link -> translate -> compile
-//!     \        `----> share
+//!     \       |`----> share
+//!      \       `-> tools -> link -> translate -> compile
 //!      `-> tests -----------> translate -> compile
 //! ```
 
@@ -20,7 +21,9 @@ mod parallel;
 mod postgres;
 mod rewrite;
 mod share;
+mod symbols;
 mod tests;
+mod tools;
 mod translate;
 
 use std::path::{Path, PathBuf};
@@ -38,10 +41,14 @@ pub use link::link;
 pub use postgres::postgres;
 pub use share::share;
 pub use tests::tests;
+pub use tools::tools;
 pub use translate::translate;
 
 /// The modules that are built, by name: `postgres.wasm`, `pgl_module_postgres`, `libpglite_postgres.a`.
 pub const MODULES: &[&str] = &["postgres", "initdb"];
+
+/// The module of PostgreSQL's client programs, built by [`tools()`].
+pub const TOOLS_MODULE: &str = "tools";
 
 /// The module of the conformance tests, built by [`tests()`].
 pub const TESTS_MODULE: &str = "guest_tests";
@@ -105,6 +112,14 @@ pub fn postgres_inputs(guest: &Path) -> Result<Inputs> {
         .value("recipe", postgres::VERSION)
         .value("flags", flags::describe())
         .tree("guest/patches", &guest.join("patches"))
+}
+
+/// What [`tools()`] depends on besides the outputs of [`libc()`] and [`postgres()`] and the compiler.
+pub fn tools_inputs(guest: &Path) -> Result<Inputs> {
+    Inputs::new()
+        .value("recipe", tools::VERSION)
+        .value("flags", flags::describe())
+        .tree("guest/tools", &guest.join("tools"))
 }
 
 /// What [`link()`] depends on besides the outputs of [`libc()`] and [`postgres()`].

@@ -7,6 +7,7 @@ pub mod addr;
 pub mod direct;
 pub mod event;
 pub mod host;
+pub mod pipe;
 pub mod socket;
 pub mod stream;
 
