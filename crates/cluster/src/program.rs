@@ -85,15 +85,18 @@ impl Program {
     }
 
     /// Adds arguments.
-    pub fn args(mut self, args: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.args.extend(args.into_iter().map(Into::into));
+    pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        let args = args.into_iter();
+        self.args.extend(args.map(|arg| arg.as_ref().to_owned()));
         self
     }
 
     /// Sets a variable of the environment. Without it the program sees where the cluster listens (`PGHOST`, `PGPORT`), `PGUSER=postgres`, a home directory of its own,
     /// no pager and no colours.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.env.push((name.into(), value.into()));
+        let name = name.into();
+        self.env.retain(|(other, _)| *other != name);
+        self.env.push((name, value.into()));
         self
     }
 
