@@ -3,6 +3,7 @@
  *
  * Layout of one guest process, all offsets from the guest's byte 0 (`base`):
  *
+ *     base - PGL_INSTANCE_SPAN - ...   the native stack, below it a guard
  *     base - PGL_INSTANCE_SPAN   the module's instance: its globals, as wasm2c declares them
  *     base - PGL_CONTEXT_SPAN    struct pgl_context
  *     base                       linear memory, 4 GiB, then 4 GiB of guard
@@ -12,11 +13,10 @@
 #ifndef PGLITE_MODULE_H
 #define PGLITE_MODULE_H
 
-#include <setjmp.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define PGL_ABI_VERSION 1u
+#define PGL_ABI_VERSION 2u
 #define PGL_INSTANCE_SPAN 0x100000u
 #define PGL_CONTEXT_SPAN 0x10000u
 /* bytes of linear memory a module may touch: 65,535 wasm pages */
@@ -24,27 +24,39 @@
 
 /* what pgl_context.syscall returns to leave the guest for good */
 #define PGL_UNWIND INT64_MIN
+/* ... and to leave it for now: the same call is made again when the guest is resumed */
+#define PGL_PARK (INT64_MIN + 1)
 
-/* what enter_start and enter_fork_child return */
+/* what resume returns */
 enum {
 	PGL_RETURNED = 0, /* the entry function returned: cannot happen with our start code */
 	PGL_EXITED = 1,   /* a system call answered PGL_UNWIND */
-	PGL_TRAPPED = 2   /* PGL_TRAPPED + a wasm_rt_trap_t, or what the machine passed to unwind() */
+	PGL_PARKED = 2,   /* a system call answered PGL_PARK */
+	PGL_TRAPPED = 3   /* PGL_TRAPPED + a wasm_rt_trap_t, or what the machine passed to unwind() */
 };
 
 struct pgl_context {
-	/* set by the machine before entering */
+	/* set by the machine before resuming */
 	int64_t (*syscall)(void *task, uint32_t number, const uint32_t arguments[6]);
 	void *task;
-	/* set while entered: where the native stack of this guest thread begins (it grows down) */
+	/* where the native stack begins (it grows down) */
 	char *stack_base;
+	/* top of the guest's stack while it does not run */
+	void *guest_stack;
+	/* top of the stack of the thread that resumed the guest, while it runs */
+	void *carrier_stack;
+	/* the entry: run(instance, arguments) */
+	void (*run)(void *instance, const uint32_t *arguments);
+	void *instance;
+	uint32_t arguments[3];
+	/* why the guest was left */
+	int code;
 	/* innermost wasm try block, for exceptions; NULL outside of any */
 	void *unwind_target;
 	/* the exception in flight: its tag and its one i32 payload */
 	const void *exception_tag;
 	uint32_t exception_size;
 	uint32_t exception[4];
-	jmp_buf exit;
 };
 
 struct pgl_module {
@@ -56,11 +68,15 @@ struct pgl_module {
 	const char *fingerprint; /* of the inputs of the build, hex */
 	/* writes globals, table and data segments; memory must be zero and writable. Not thread-safe: once per module. */
 	void (*instantiate)(void *instance);
-	/* copies the globals of one instance to another */
+	/* copies the globals of one instance to another, which may be the same: then only pointers to its own place are set */
 	void (*fork_instance)(void *child, const void *parent);
-	/* run guest_start / guest_fork_child on the calling thread until it leaves the guest */
-	int (*enter_start)(void *instance, uint32_t argc, uint32_t argv, uint32_t envp);
-	int (*enter_fork_child)(void *instance, uint32_t function, uint32_t argument);
+	/* make the instance ready to run guest_start / guest_fork_child on a stack that ends at `stack_base` */
+	void (*prepare_start)(void *instance, void *stack_base, uint32_t argc, uint32_t argv, uint32_t envp);
+	void (*prepare_fork_child)(void *instance, void *stack_base, uint32_t function, uint32_t argument);
+	/* run a prepared or parked guest on the calling thread until it leaves the guest; see the enum above */
+	int (*resume)(struct pgl_context *context);
+	/* after context and stack of a parked guest were copied from `old` (start of the space that `span` bytes belong to) to `new`: adjusts every address */
+	void (*relocate)(struct pgl_context *context, const void *old, const void *new_, size_t span);
 	/* leaves the guest from a signal handler: only while the thread runs guest code, never over Rust frames */
 	void (*unwind)(struct pgl_context *context, int code);
 };

@@ -16,6 +16,12 @@
 #include "wasm-rt-exceptions.h"
 #include "pglite_module.h"
 
+/* plain buffers instead of the C library's: see switch.c */
+__attribute__((returns_twice)) int pgl_setjmp(void **buffer);
+WASM_RT_NO_RETURN void pgl_longjmp(void **buffer, int value);
+#undef wasm_rt_try
+#define wasm_rt_try(target) ((target).initialized = true, pgl_setjmp((void **)(target).buffer))
+
 /* the generated code always has `instance` at hand */
 #define PGL_BASE(instance) ((uint8_t *)(instance) + PGL_INSTANCE_SPAN)
 #define PGL_CONTEXT(instance) ((struct pgl_context *)((char *)(instance) + PGL_INSTANCE_SPAN - PGL_CONTEXT_SPAN))
@@ -49,7 +55,9 @@ static inline void pgl_memory_copy(uint8_t *base, uint64_t to, uint64_t from, ui
 /* the memory that w2c_env_memory answers: set while a module is instantiated */
 extern _Thread_local wasm_rt_memory_t *pgl_instantiating;
 /* for the glue of each module */
-int pgl_enter(struct pgl_context *context, void (*run)(void *instance, const uint32_t *arguments), void *instance, const uint32_t *arguments);
-void pgl_unwind(struct pgl_context *context, int code);
+void pgl_prepare(struct pgl_context *context, void *stack_base, void (*run)(void *instance, const uint32_t *arguments), void *instance, const uint32_t arguments[3]);
+int pgl_resume(struct pgl_context *context);
+void pgl_relocate(struct pgl_context *context, const void *old, const void *new_, size_t span);
+WASM_RT_NO_RETURN void pgl_unwind(struct pgl_context *context, int code);
 
 #endif

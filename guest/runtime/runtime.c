@@ -14,38 +14,94 @@ wasm_rt_memory_t *w2c_env_memory(struct w2c_env *env)
 	return pgl_instantiating;
 }
 
-int pgl_enter(struct pgl_context *context, void (*run)(void *, const uint32_t *), void *instance, const uint32_t *arguments)
-{
-	struct pgl_context *volatile entered = context;
-	int code;
+/* switch.c */
+void pgl_switch(void **save, void *to);
+WASM_RT_NO_RETURN void pgl_jump(void *to);
+void pgl_first(void);
 
-	context->stack_base = __builtin_frame_address(0);
-	context->unwind_target = NULL;
-	current = context;
-	code = _setjmp(context->exit);
-	if (code == 0) {
-		run(instance, arguments);
-		code = PGL_RETURNED;
-	}
-	entered->stack_base = NULL;
-	current = NULL;
-	return code;
+/* The first frame of a guest's stack; pgl_first comes here. */
+WASM_RT_NO_RETURN void pgl_run(struct pgl_context *context)
+{
+	context->run(context->instance, context->arguments);
+	pgl_unwind(context, PGL_RETURNED);
 }
 
+void pgl_prepare(struct pgl_context *context, void *stack_base, void (*run)(void *, const uint32_t *), void *instance, const uint32_t arguments[3])
+{
+	void **top = stack_base;
+
+	context->run = run;
+	context->instance = instance;
+	memcpy(context->arguments, arguments, sizeof context->arguments);
+	context->stack_base = stack_base;
+	context->unwind_target = NULL;
+	/* what pgl_switch pops: registers, then the address */
+#if defined(__x86_64__)
+	*--top = NULL; /* keeps the stack aligned as after a call */
+	*--top = (void *)pgl_first;
+	*--top = NULL;    /* rbp */
+	*--top = context; /* rbx */
+	for (int n = 0; n < 4; n++)
+		*--top = NULL; /* r12-r15 */
+#elif defined(__aarch64__)
+	for (int n = 0; n < 20; n++)
+		*--top = NULL;
+	top[0] = context;            /* x19 */
+	top[11] = (void *)pgl_first; /* x30 */
+#endif
+	context->guest_stack = top;
+}
+
+int pgl_resume(struct pgl_context *context)
+{
+	current = context;
+	pgl_switch(&context->carrier_stack, context->guest_stack);
+	current = NULL;
+	return context->code;
+}
+
+/* Leaves the guest for good: its stack is given up as it is. */
 void pgl_unwind(struct pgl_context *context, int code)
 {
-	_longjmp(context->exit, code);
+	context->code = code;
+	pgl_jump(context->carrier_stack);
+}
+
+/*
+ * A parked guest's native stack holds, besides guest values, return addresses, which stay right, and addresses in its own space: of the instance, of
+ * linear memory and of the stack itself. All of these lie in one range of `span` bytes, so whatever word lies there is one of them and moves with the space.
+ * A guest's 64-bit value that happens to lie there would be changed, too. It takes a value whose upper half is one of three of 2^32, still live in a frame below a
+ * blocked system call; addresses are random, so no guest can make one on purpose, and if one did, it would only have changed a value of its own.
+ */
+void pgl_relocate(struct pgl_context *context, const void *old, const void *new_, size_t span)
+{
+	const uintptr_t from = (uintptr_t)old, delta = (uintptr_t)new_ - from;
+#define MOVE(pointer) ((pointer) = (void *)((uintptr_t)(pointer) - from < span ? (uintptr_t)(pointer) + delta : (uintptr_t)(pointer)))
+
+	MOVE(context->stack_base);
+	MOVE(context->guest_stack);
+	MOVE(context->instance);
+	MOVE(context->unwind_target);
+	for (void **word = context->guest_stack; word < (void **)context->stack_base; word++)
+		MOVE(*word);
 }
 
 uint32_t w2c_kernel_syscall(struct w2c_kernel *kernel, uint32_t number, uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t e, uint32_t f)
 {
 	struct pgl_context *context = (struct pgl_context *)kernel;
 	const uint32_t arguments[6] = {a, b, c, d, e, f};
-	int64_t result = context->syscall(context->task, number, arguments);
 
-	if (result == PGL_UNWIND)
-		pgl_unwind(context, PGL_EXITED);
-	return (uint32_t)result;
+	for (;;) {
+		int64_t result = context->syscall(context->task, number, arguments);
+
+		if (result == PGL_UNWIND)
+			pgl_unwind(context, PGL_EXITED);
+		if (result != PGL_PARK)
+			return (uint32_t)result;
+		context->code = PGL_PARKED;
+		/* comes back on any thread, and perhaps at another address */
+		pgl_switch(&context->guest_stack, context->carrier_stack);
+	}
 }
 
 uint32_t w2c_kernel_stack_depth(struct w2c_kernel *kernel)
@@ -70,7 +126,10 @@ void pgl_throw(struct pgl_context *context)
 
 	if (!target)
 		wasm_rt_trap(WASM_RT_TRAP_UNCAUGHT_EXCEPTION);
-	WASM_RT_LONGJMP(*target, WASM_RT_TRAP_UNCAUGHT_EXCEPTION);
+	if (!target->initialized)
+		abort();
+	target->initialized = false;
+	pgl_longjmp((void **)target->buffer, WASM_RT_TRAP_UNCAUGHT_EXCEPTION);
 }
 
 void wasm_rt_trap(wasm_rt_trap_t trap)
@@ -78,7 +137,6 @@ void wasm_rt_trap(wasm_rt_trap_t trap)
 	if (!current)
 		abort();
 	pgl_unwind(current, PGL_TRAPPED + trap);
-	__builtin_unreachable();
 }
 
 bool wasm_rt_is_initialized(void)

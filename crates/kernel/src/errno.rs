@@ -134,6 +134,10 @@ impl Errno {
     /// Disk quota exceeded.
     pub const EDQUOT: Self = Self(122);
 
+    /// Never seen by a guest: the call was left without effect and is made again when its process is resumed, with what is left of its timeout
+    /// (Linux has it for calls interrupted by a stop).
+    pub const ERESTART_RESTARTBLOCK: Self = Self(516);
+
     /// The positive error number.
     #[must_use]
     pub const fn number(self) -> i32 {

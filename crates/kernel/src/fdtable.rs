@@ -100,6 +100,24 @@ impl FdTable {
         Ok(())
     }
 
+    /// The same numbers for other open files.
+    pub(crate) fn map(
+        &self,
+        mut change: impl FnMut(&Arc<OpenFile>) -> Result<Arc<OpenFile>, Errno>,
+    ) -> Result<Self, Errno> {
+        let mut slots = Vec::with_capacity(self.slots.len());
+        for slot in &self.slots {
+            slots.push(match slot {
+                None => None,
+                Some(descriptor) => Some(Descriptor {
+                    open: change(&descriptor.open)?,
+                    close_on_exec: descriptor.close_on_exec,
+                }),
+            });
+        }
+        Ok(Self { slots })
+    }
+
     /// The copy an exec'd program gets: without the close-on-exec descriptors.
     #[must_use]
     pub fn for_exec(&self) -> Self {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use bitflags::bitflags;
 
+use crate::copy::Copier;
 use crate::errno::Errno;
 use crate::memory::Segment;
 use crate::wait::{WaitQueue, WakeSource};
@@ -274,6 +275,11 @@ pub trait File: Send + Sync {
     /// The shared memory behind the file (`shm_open`), which `mmap` maps.
     fn segment(&self) -> Option<Arc<dyn Segment>> {
         None
+    }
+
+    /// Its twin in a copy of the kernel. Files whose state is not the kernel's (devices, files of the host) are the same in both: the default.
+    fn copy(&self, this: &Arc<dyn File>, _copier: &mut Copier) -> Result<Arc<dyn File>, Errno> {
+        Ok(Arc::clone(this))
     }
 
     /// For `net` and `poll`, which need to know their own kinds.

@@ -14,7 +14,8 @@ use crate::memory::{AddressSpace, AddressSpaceExt, Entry, GuestAddr, Machine};
 use crate::net::Net;
 use crate::process::mm::{Backing, Mm};
 use crate::process::signal::{SI_USER, SIGKILL, SigInfo, SignalState};
-use crate::process::timer::TimerQueue;
+use crate::process::rest::{Gate, Rest};
+use crate::process::timer;
 use crate::process::{ExitStatus, FsContext, NewProcess, Pid, Process, Zombie};
 use crate::syscalls::futex::FutexTable;
 use crate::syscalls::shm::ShmTable;
@@ -90,9 +91,13 @@ pub struct Kernel {
     next_pid: AtomicI32,
     /// Woken whenever a process has ended.
     ended: WaitQueue,
-    timers: TimerQueue,
     futexes: FutexTable,
     shm: ShmTable,
+    gate: Arc<Gate>,
+    /// One copy at a time.
+    copying: Mutex<()>,
+    /// When this copy was made, until it begins to run.
+    frozen_at: Mutex<Option<Instant>>,
 }
 
 impl Kernel {
@@ -110,10 +115,54 @@ impl Kernel {
             processes: Mutex::default(),
             next_pid: AtomicI32::new(1),
             ended: WaitQueue::new(),
-            timers: TimerQueue::default(),
             futexes: FutexTable::default(),
             shm: ShmTable::default(),
+            gate: Arc::default(),
+            copying: Mutex::default(),
+            frozen_at: Mutex::default(),
         })
+    }
+
+    /// A frozen kernel with this one's settings and no process yet.
+    pub(crate) fn sibling(&self, vfs: Vfs, net: Net, shm: ShmTable) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            machine: Arc::clone(&self.machine),
+            vfs,
+            net,
+            test_hooks: self.test_hooks,
+            trace: self.trace,
+            memory_limit: self.memory_limit,
+            processes: Mutex::default(),
+            next_pid: AtomicI32::new(self.next_pid.load(Ordering::Relaxed)),
+            ended: WaitQueue::new(),
+            futexes: FutexTable::default(),
+            shm,
+            gate: Arc::new(Gate::closed()),
+            copying: Mutex::default(),
+            frozen_at: Mutex::new(Some(Instant::now())),
+        })
+    }
+
+    pub(crate) fn weak(&self) -> &Weak<Self> {
+        &self.me
+    }
+
+    pub(crate) fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    pub(crate) fn copying(&self) -> &Mutex<()> {
+        &self.copying
+    }
+
+    pub(crate) fn frozen_at(&self) -> &Mutex<Option<Instant>> {
+        &self.frozen_at
+    }
+
+    /// Takes a process of a copy in.
+    pub(crate) fn adopt(&self, process: Arc<Process>) {
+        lock(&self.processes).live.insert(process.pid.0, process);
     }
 
     /// What runs the guests.
@@ -129,10 +178,6 @@ impl Kernel {
     /// Sockets.
     pub fn net(&self) -> &Net {
         &self.net
-    }
-
-    pub(crate) fn timers(&self) -> &TimerQueue {
-        &self.timers
     }
 
     pub(crate) fn futexes(&self) -> &FutexTable {
@@ -231,6 +276,8 @@ impl Kernel {
             parent: parent_pid,
             group,
             session,
+            gate: Arc::clone(&self.gate),
+            rest: Rest::default(),
         });
         let argc = u32::try_from(argv.len()).map_err(|_| Errno::E2BIG)?;
         self.launch(
@@ -246,8 +293,7 @@ impl Kernel {
 
     /// `fork_entry`: a child that is a copy of `parent` and runs `function(arg)`.
     pub(crate) fn fork(&self, parent: &Process, function: u32, arg: u32) -> Result<Pid, Errno> {
-        let mut mm = parent.mm().clone();
-        mm.forget_stale();
+        let mm = parent.mm().clone();
         let space = self.machine.fork(parent.space(), &mm.private_ranges())?;
         for (at, len, segment, offset) in mm.shared() {
             space.map_segment(at, len, segment, offset)?;
@@ -269,6 +315,8 @@ impl Kernel {
             parent: parent.pid,
             group,
             session,
+            gate: Arc::clone(&self.gate),
+            rest: Rest::default(),
         });
         self.launch(&child, Entry::ForkChild { function, arg })?;
         Ok(child.pid)
@@ -357,7 +405,7 @@ impl Kernel {
         loop {
             let live = self.live();
             if live.is_empty() {
-                self.timers.close();
+                timer::purge();
                 return true;
             }
             for process in &live {
@@ -381,12 +429,6 @@ impl Kernel {
                 return false;
             }
         }
-    }
-}
-
-impl Drop for Kernel {
-    fn drop(&mut self) {
-        self.timers.close();
     }
 }
 

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod abi;
+pub mod copy;
 pub mod errno;
 pub mod fdtable;
 pub mod file;

@@ -73,6 +73,14 @@ pub trait AddressSpace: Send + Sync {
     /// `addr` and `len` are multiples of [`PAGE_SIZE`], and of [`MAP_GRANULE`] when a segment is mapped there.
     fn discard(&self, addr: GuestAddr, len: u32) -> Result<(), Errno>;
 
+    /// A copy of this space, whose process has parked: private memory in `private` (as for [`Machine::fork`]), the parked native stack, and these shared mappings
+    /// (address, bytes, segment, offset). Takes memory when it is first used, or when either side writes.
+    fn duplicate(
+        &self,
+        private: &[(GuestAddr, u32)],
+        shared: &[(GuestAddr, u32, Arc<dyn Segment>, u64)],
+    ) -> Result<Arc<dyn AddressSpace>, Errno>;
+
     /// Where `brk` begins: the first byte after the program's data and stack.
     fn heap_base(&self) -> GuestAddr;
 
@@ -152,6 +160,8 @@ pub trait Segment: Send + Sync {
     }
     /// Grows or shrinks; new bytes are zero.
     fn resize(&self, len: u64) -> Result<(), Errno>;
+    /// Another segment with the same contents as this one has now.
+    fn duplicate(&self) -> Result<Arc<dyn Segment>, Errno>;
     /// Copies out of the segment; short at its end.
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize, Errno>;
     /// Copies into the segment; short at its end.
@@ -179,6 +189,8 @@ pub enum Entry {
         /// Passed to it.
         arg: u32,
     },
+    /// Where the process parked ([`crate::syscalls::Outcome::Park`]): it makes the same call again.
+    Resume,
 }
 
 /// Whatever can run guests.
@@ -197,8 +209,9 @@ pub trait Machine: Send + Sync {
         private: &[(GuestAddr, u32)],
     ) -> Result<Arc<dyn AddressSpace>, Errno>;
 
-    /// Starts a thread that runs `process` from `entry`. When the guest is done (exit, kill, trap), on that same thread, the machine calls [`Process::finish`]
-    /// exactly once. System calls of the guest go to [`crate::syscalls::dispatch`].
+    /// Runs `process` from `entry` on a thread. When the guest is done (exit, kill, trap), on that same thread, the machine calls [`Process::finish`]
+    /// exactly once. System calls of the guest go to [`crate::syscalls::dispatch`]. When one answers [`crate::syscalls::Outcome::Park`], the machine takes the
+    /// guest off the thread and asks [`Process::parked`] whether to go on; [`Entry::Resume`] begins with [`Process::unpark`]. Takes no lock of the kernel's.
     fn start(&self, process: Arc<Process>, entry: Entry) -> Result<(), Errno>;
 
     /// Makes the thread of `process` leave the guest if it runs there without ever calling the kernel. The process has been told to end already.

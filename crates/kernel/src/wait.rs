@@ -8,7 +8,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
@@ -24,12 +24,21 @@ const RUNNING: u8 = 0;
 const NOTIFIED: u8 = 1;
 const PARKED: u8 = 2;
 const POLLING: u8 = 3;
+/// No thread sleeps: whoever wakes tells the [`Owner`].
+const DORMANT: u8 = 4;
+
+/// Told of a wake-up when no thread of its own sleeps.
+pub trait Owner: Send + Sync {
+    /// Called at most once for each [`Waiter::begin_dormant`], with locks of wait queues held: must lock nothing that is held while a queue is.
+    fn woken(&self);
+}
 
 /// The parking place of one thread: a guest process's, or a host thread's that uses an in-kernel socket.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Waiter {
-    /// One of the four states above; `wake` moves it to `NOTIFIED`, the sleeper to the others.
+    /// One of the five states above; `wake` moves it to `NOTIFIED`, the sleeper to the others.
     state: AtomicU8,
+    owner: OnceLock<Weak<dyn Owner>>,
     gate: Mutex<()>,
     condvar: Condvar,
     /// Made at the first sleep that also polls host descriptors.
@@ -56,8 +65,45 @@ impl Waiter {
                     let _ = rustix::io::write(doorbell, &1_u64.to_ne_bytes());
                 }
             }
+            DORMANT => {
+                if let Some(owner) = self.owner.get().and_then(Weak::upgrade) {
+                    owner.woken();
+                }
+            }
             _ => {}
         }
+    }
+
+    /// A waiter whose owner can be without a thread.
+    #[must_use]
+    pub fn owned(owner: Weak<dyn Owner>) -> Arc<Self> {
+        let this = Self::default();
+        let _ = this.owner.set(owner);
+        Arc::new(this)
+    }
+
+    /// From now on a wake-up goes to the owner; false if one came already, and then nothing changes but that it is taken.
+    pub fn begin_dormant(&self) -> bool {
+        let began = self
+            .state
+            .compare_exchange(RUNNING, DORMANT, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok();
+        if !began {
+            self.state.store(RUNNING, Ordering::SeqCst);
+        }
+        began
+    }
+
+    /// Takes [`Self::begin_dormant`] back; false if the owner has been told of a wake-up meanwhile.
+    pub fn end_dormant(&self) -> bool {
+        self.state
+            .compare_exchange(DORMANT, RUNNING, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
+    }
+
+    /// After the owner was told: the wake-up is taken.
+    pub fn resume(&self) {
+        self.state.store(RUNNING, Ordering::SeqCst);
     }
 
     /// Sleeps until woken, until one of `fds` is ready or until `deadline`. May return early; callers loop.
@@ -148,7 +194,7 @@ fn to_timespec(duration: Duration) -> rustix::event::Timespec {
 }
 
 /// The waiters of one object (a pipe, a socket, a futex bucket, a process's children).
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct WaitQueue {
     waiters: Mutex<Vec<Arc<Waiter>>>,
 }
@@ -189,10 +235,19 @@ pub trait Sleeper {
     fn waiter(&self) -> &Arc<Waiter>;
     /// True when a sleep must end early with `EINTR`: a signal is deliverable, or the process is being killed.
     fn interrupted(&self) -> bool;
+    /// True when a sleep must end early with `ERESTART_RESTARTBLOCK`: the process is to be brought to rest.
+    fn must_park(&self) -> bool {
+        false
+    }
+    /// The deadline that a call made again had the first time, once.
+    fn take_restarted(&self) -> Option<Instant> {
+        None
+    }
+    /// Keeps the deadline of a call that will be made again.
+    fn keep_restart(&self, _deadline: Option<Instant>) {}
 }
 
 /// A host thread without signals.
-#[derive(Debug)]
 pub struct HostThread {
     waiter: Arc<Waiter>,
 }
@@ -248,8 +303,20 @@ pub fn wait_until<T>(
     sleeper: &dyn Sleeper,
     sources: &[WakeSource<'_>],
     deadline: Option<Instant>,
+    condition: impl FnMut() -> Result<Option<T>, Errno>,
+) -> Result<T, Errno> {
+    wait_or_park(sleeper, sources, deadline, None, condition)
+}
+
+/// [`wait_until`] that also ends with `ERESTART_RESTARTBLOCK` after `patience`: the sleeper can do without its thread.
+pub fn wait_or_park<T>(
+    sleeper: &dyn Sleeper,
+    sources: &[WakeSource<'_>],
+    deadline: Option<Instant>,
+    patience: Option<Duration>,
     mut condition: impl FnMut() -> Result<Option<T>, Errno>,
 ) -> Result<T, Errno> {
+    let deadline = deadline.map(|at| sleeper.take_restarted().map_or(at, |first| first.min(at)));
     // Looking costs a call of the host where a descriptor of its is among the sources: once, below, is enough then.
     let asks_host = sources
         .iter()
@@ -266,6 +333,7 @@ pub fn wait_until<T>(
         }
     }
     let _registered = Registered { waiter, sources };
+    let mut enough = None;
     loop {
         if let Some(value) = condition()? {
             return Ok(value);
@@ -276,7 +344,15 @@ pub fn wait_until<T>(
         if deadline.is_some_and(|at| Instant::now() >= at) {
             return Err(Errno::ETIMEDOUT);
         }
-        waiter.sleep(deadline, &fds)?;
+        if sleeper.must_park() || enough.is_some_and(|at| Instant::now() >= at) {
+            sleeper.keep_restart(deadline);
+            return Err(Errno::ERESTART_RESTARTBLOCK);
+        }
+        if enough.is_none() {
+            enough = patience.and_then(|patience| Instant::now().checked_add(patience));
+        }
+        let until = [deadline, enough].into_iter().flatten().min();
+        waiter.sleep(until, &fds)?;
     }
 }
 

@@ -5,8 +5,8 @@ use std::os::unix::fs::FileExt;
 
 use pglite_oxide_kernel::Errno;
 
-use crate::module::{FIRST_BYTE, INSTANCE_SPAN, Module};
-use crate::space::{Space, zero_memory};
+use crate::module::{FIRST_BYTE, Module};
+use crate::space::{Memory, zero_memory};
 use crate::sys;
 
 /// Initialised data as a memory object, mapped copy-on-write by each process, and the instance's globals.
@@ -49,7 +49,7 @@ impl Image {
     /// Maps the data into a fresh space.
     pub(crate) fn map_into(&self, space: &sys::Reservation) -> Result<(), Errno> {
         space.map_file(
-            INSTANCE_SPAN + FIRST_BYTE as usize,
+            Memory::offset(FIRST_BYTE),
             self.len,
             &self.data,
             0,
@@ -58,13 +58,9 @@ impl Image {
         Ok(())
     }
 
-    /// Sets the globals of a space whose data is mapped.
-    pub(crate) fn init_globals(&self, space: &Space) {
+    /// Sets the globals of a memory whose data is mapped.
+    pub(crate) fn init_globals(&self, module: &Module, memory: &Memory) {
         // SAFETY: the vector holds the globals of an instance of the same module, which does not run; the child is not started yet.
-        unsafe {
-            space
-                .module()
-                .fork_instance(space.memory().instance(), self.globals.as_ptr().cast());
-        };
+        unsafe { module.fork_instance(memory.instance(), self.globals.as_ptr().cast()) };
     }
 }

@@ -10,7 +10,7 @@ use pglite_oxide_kernel::{Errno, Process};
 use crate::image::Image;
 use crate::module::{Module, ModuleError};
 use crate::segment::MemorySegment;
-use crate::space::{LIVE, Space};
+use crate::space::{LIVE, STACK_SPAN, Space};
 use crate::thread;
 
 /// Runs compiled modules. One serves any number of kernels; images are made once.
@@ -25,9 +25,9 @@ pub struct NativeMachine {
 /// What is in use in this host process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {
-    /// Address spaces.
+    /// Address spaces that are mapped.
     pub spaces: usize,
-    /// Threads that run guests.
+    /// Threads that run a guest now.
     pub threads: usize,
 }
 
@@ -109,6 +109,6 @@ impl Machine for NativeMachine {
     }
 
     fn native_stack_size(&self) -> u64 {
-        thread::STACK_SIZE as u64
+        STACK_SPAN as u64
     }
 }

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 
 /// Version of the ABI this crate speaks.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 /// Bytes from the instance to the guest's byte 0.
 pub const INSTANCE_SPAN: usize = 0x10_0000;
 /// Bytes from the context to the guest's byte 0.
@@ -14,10 +14,14 @@ pub const MEMORY_SIZE: u32 = 4_294_901_760;
 pub const FIRST_BYTE: u32 = 0x1_0000;
 /// What the system call trampoline answers to leave the guest.
 pub const UNWIND: i64 = i64::MIN;
-/// `enter` result: a system call left the guest.
+/// ... and to leave it for now.
+pub const PARK: i64 = i64::MIN + 1;
+/// `resume` result: a system call left the guest for good.
 pub const EXITED: c_int = 1;
-/// `enter` results from here on: a trap.
-pub const TRAPPED: c_int = 2;
+/// `resume` result: a system call left the guest for now.
+pub const PARKED: c_int = 2;
+/// `resume` results from here on: a trap.
+pub const TRAPPED: c_int = 3;
 
 /// The head of `struct pgl_context`; the C side knows the rest.
 #[repr(C)]
@@ -27,6 +31,10 @@ pub struct Context {
         Option<extern "C" fn(task: *mut c_void, number: u32, arguments: *const u32) -> i64>,
     /// Handed to it.
     pub task: *mut c_void,
+    /// Where the native stack begins, growing down.
+    pub stack_base: *mut u8,
+    /// Top of the native stack while the guest does not run.
+    pub guest_stack: *mut u8,
 }
 
 /// `struct pgl_module`: what a compiled module offers. Made by the build, linked into the binary, never changed.
@@ -40,10 +48,26 @@ pub struct Module {
     fingerprint: *const c_char,
     instantiate: unsafe extern "C" fn(instance: *mut c_void),
     fork_instance: unsafe extern "C" fn(child: *mut c_void, parent: *const c_void),
-    enter_start:
-        unsafe extern "C" fn(instance: *mut c_void, argc: u32, argv: u32, envp: u32) -> c_int,
-    enter_fork_child:
-        unsafe extern "C" fn(instance: *mut c_void, function: u32, argument: u32) -> c_int,
+    prepare_start: unsafe extern "C" fn(
+        instance: *mut c_void,
+        stack_base: *mut c_void,
+        argc: u32,
+        argv: u32,
+        envp: u32,
+    ),
+    prepare_fork_child: unsafe extern "C" fn(
+        instance: *mut c_void,
+        stack_base: *mut c_void,
+        function: u32,
+        argument: u32,
+    ),
+    resume: unsafe extern "C" fn(context: *mut Context) -> c_int,
+    relocate: unsafe extern "C" fn(
+        context: *mut Context,
+        old: *const c_void,
+        new: *const c_void,
+        span: usize,
+    ),
     unwind: unsafe extern "C" fn(context: *mut Context, code: c_int),
 }
 
@@ -156,39 +180,68 @@ impl Module {
         unsafe { (self.fork_instance)(child.cast(), parent.cast()) }
     }
 
-    /// Runs `guest_start` until the guest is left.
-    ///
-    /// # Safety
-    /// `instance` is instantiated, its context is set, and this thread runs no other guest.
-    pub(crate) unsafe fn enter_start(
-        &self,
-        instance: *mut u8,
-        argc: u32,
-        argv: u32,
-        envp: u32,
-    ) -> c_int {
-        // SAFETY: the caller's contract is that of the C function.
-        unsafe { (self.enter_start)(instance.cast(), argc, argv, envp) }
+    /// Bytes of the context.
+    pub fn context_size(&self) -> usize {
+        self.context_size as usize
     }
 
-    /// Runs `guest_fork_child` until the guest is left.
+    /// Makes `guest_start` what [`Self::resume`] runs.
     ///
     /// # Safety
-    /// As [`Self::enter_start`].
-    pub(crate) unsafe fn enter_fork_child(
+    /// `instance` is instantiated and does not run; `stack_base` is the end of its native stack.
+    pub(crate) unsafe fn prepare_start(
         &self,
         instance: *mut u8,
-        function: u32,
-        argument: u32,
-    ) -> c_int {
+        stack_base: *mut u8,
+        [argc, argv, envp]: [u32; 3],
+    ) {
         // SAFETY: the caller's contract is that of the C function.
-        unsafe { (self.enter_fork_child)(instance.cast(), function, argument) }
+        unsafe { (self.prepare_start)(instance.cast(), stack_base.cast(), argc, argv, envp) }
     }
 
-    /// Jumps to the enter frame of `context`; does not return.
+    /// Makes `guest_fork_child` what [`Self::resume`] runs.
     ///
     /// # Safety
-    /// This thread runs the guest of `context`, with nothing but compiled C on its stack above the enter frame.
+    /// As [`Self::prepare_start`].
+    pub(crate) unsafe fn prepare_fork_child(
+        &self,
+        instance: *mut u8,
+        stack_base: *mut u8,
+        [function, argument]: [u32; 2],
+    ) {
+        // SAFETY: the caller's contract is that of the C function.
+        unsafe { (self.prepare_fork_child)(instance.cast(), stack_base.cast(), function, argument) }
+    }
+
+    /// Runs a prepared or parked guest until it is left; see [`EXITED`], [`PARKED`], [`TRAPPED`].
+    ///
+    /// # Safety
+    /// The context is prepared or parked, `syscall` and `task` are set, and this thread runs no other guest.
+    pub(crate) unsafe fn resume(&self, context: *mut Context) -> c_int {
+        // SAFETY: the caller's contract is that of the C function.
+        unsafe { (self.resume)(context) }
+    }
+
+    /// Adjusts the addresses in a copied context and native stack.
+    ///
+    /// # Safety
+    /// Both lie in the space at `new` as they lay, parked, in the one that was at `old`; each of these has `span` bytes.
+    pub(crate) unsafe fn relocate(
+        &self,
+        context: *mut Context,
+        old: usize,
+        new: *const u8,
+        span: usize,
+    ) {
+        let old = std::ptr::without_provenance(old);
+        // SAFETY: the caller's contract is that of the C function.
+        unsafe { (self.relocate)(context, old, new.cast(), span) }
+    }
+
+    /// Leaves the guest of `context`; does not return.
+    ///
+    /// # Safety
+    /// This thread runs the guest of `context`, with nothing but compiled C on the guest's stack.
     pub(crate) unsafe fn unwind(&self, context: *mut Context, code: c_int) {
         // SAFETY: the caller's contract is that of the C function.
         unsafe { (self.unwind)(context, code) }

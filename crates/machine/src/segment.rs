@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pglite_oxide_kernel::Errno;
@@ -48,6 +49,12 @@ impl Segment for MemorySegment {
         self.file.set_len(len)?;
         self.len.store(len, Ordering::SeqCst);
         Ok(())
+    }
+
+    fn duplicate(&self) -> Result<Arc<dyn Segment>, Errno> {
+        let copy = Self::new(self.len())?;
+        sys::copy_data(&self.file, &copy.file, self.len())?;
+        Ok(Arc::new(copy))
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize, Errno> {

@@ -1,168 +1,284 @@
 //! The address space of one guest process.
+//!
+//! ```text
+//! 0            guard
+//! GUARD        native stack, growing down from STACK_SPAN
+//! STACK_SPAN   the instance, and CONTEXT_SPAN below byte 0 the context
+//! BYTE_0       linear memory: 4 GiB, less the first and the last 64 KiB; then 4 GiB that are never mapped
+//! ```
+//!
+//! A space that was copied is mapped when it is first used: most processes of a copied cluster never run.
 
 use std::any::Any;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use pglite_oxide_kernel::Errno;
 use pglite_oxide_kernel::memory::{AddressSpace, GuestAddr, Segment};
 
+use crate::frozen::Frozen;
 use crate::image::Image;
 use crate::module::{CONTEXT_SPAN, Context, FIRST_BYTE, INSTANCE_SPAN, MEMORY_SIZE, Module};
 use crate::segment::MemorySegment;
 use crate::sys::{self, Reservation};
 
+/// Bytes of native stack, the guard below it included, committed as they are used. Compiled frames are larger than the guest's own; the guest is told of half.
+pub(crate) const STACK_SPAN: usize = 16 << 20;
+const GUARD: usize = 64 << 10;
+const BYTE_0: usize = STACK_SPAN + INSTANCE_SPAN;
 /// Bytes reserved behind the guest's byte 0: a 32-bit address plus a 32-bit offset stays inside.
 const GUEST_SPAN: usize = 8 << 30;
+/// Bytes of the whole.
+pub(crate) const SPAN: usize = BYTE_0 + GUEST_SPAN;
 
-/// Spaces alive in this host process.
+/// Spaces mapped in this host process.
 pub(crate) static LIVE: AtomicUsize = AtomicUsize::new(0);
 
-/// A reservation with instance prefix and guest memory mapped as zero pages.
+/// A reservation with native stack, instance prefix and guest memory mapped as zero pages.
 pub(crate) struct Memory {
     reservation: Reservation,
 }
 
 /// A fresh memory.
 pub(crate) fn zero_memory() -> Result<Memory, Errno> {
-    let reservation = Reservation::new(INSTANCE_SPAN + GUEST_SPAN)?;
-    reservation.map_zero(0, INSTANCE_SPAN)?;
+    let reservation = Reservation::new(SPAN)?;
+    reservation.map_zero(GUARD, BYTE_0 - GUARD)?;
     reservation.map_zero(
-        INSTANCE_SPAN + FIRST_BYTE as usize,
+        Memory::offset(FIRST_BYTE),
         (MEMORY_SIZE - FIRST_BYTE) as usize,
     )?;
+    LIVE.fetch_add(1, Ordering::Relaxed);
     Ok(Memory { reservation })
 }
 
+impl Drop for Memory {
+    fn drop(&mut self) {
+        LIVE.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Memory {
-    /// Where the instance lies.
-    pub(crate) fn instance(&self) -> *mut u8 {
+    /// Its first address.
+    pub(crate) fn start(&self) -> *mut u8 {
         self.reservation.start().as_ptr()
+    }
+
+    /// Where the instance lies, and the native stack begins.
+    pub(crate) fn instance(&self) -> *mut u8 {
+        // SAFETY: inside the reservation.
+        unsafe { self.start().add(STACK_SPAN) }
     }
 
     /// Where the context lies.
     pub(crate) fn context(&self) -> *mut Context {
-        // SAFETY: INSTANCE_SPAN - CONTEXT_SPAN is inside the reservation; it is page-aligned, so aligned for Context.
-        unsafe { self.instance().add(INSTANCE_SPAN - CONTEXT_SPAN) }.cast()
+        // SAFETY: inside the reservation; it is page-aligned, so aligned for Context.
+        unsafe { self.start().add(BYTE_0 - CONTEXT_SPAN) }.cast()
     }
 
     /// The host address of a guest address.
     pub(crate) fn byte(&self, at: u32) -> *mut u8 {
         // SAFETY: any 32-bit offset from byte 0 is inside the reservation.
-        unsafe { self.instance().add(INSTANCE_SPAN + at as usize) }
+        unsafe { self.start().add(Self::offset(at)) }
     }
 
     /// True if the host address belongs to this space.
     pub(crate) fn contains(&self, address: usize) -> bool {
-        let start = self.instance().addr();
+        let start = self.start().addr();
         (start..start + self.reservation.size()).contains(&address)
     }
 
-    fn offset(at: u32) -> usize {
-        INSTANCE_SPAN + at as usize
+    pub(crate) fn reservation(&self) -> &Reservation {
+        &self.reservation
+    }
+
+    /// Where a guest address is in the reservation.
+    pub(crate) fn offset(at: u32) -> usize {
+        BYTE_0 + at as usize
     }
 }
 
-/// A guest's linear memory, with the instance and context below it.
+/// A segment in a space.
+#[derive(Clone)]
+struct Shared {
+    from: u32,
+    to: u32,
+    segment: Arc<dyn Segment>,
+    /// Of the segment's byte at `from`.
+    offset: u64,
+}
+
+/// A guest's linear memory, with native stack, instance and context below it.
 ///
-/// **Invariant:** `[FIRST_BYTE, MEMORY_SIZE)` is always mapped readable and writable, so a checked address never faults, except past the end of a
+/// **Invariant:** once it is mapped, `[FIRST_BYTE, MEMORY_SIZE)` is readable and writable, so a checked address never faults, except past the end of a
 /// shared segment that was made smaller.
 pub struct Space {
-    memory: Memory,
     module: &'static Module,
     image: Arc<Image>,
-    /// Where segments are mapped: start and end. Discarding there needs a new mapping instead of advice.
-    shared: Mutex<Vec<(u32, u32)>>,
+    /// What it is a copy of.
+    frozen: Option<Arc<Frozen>>,
+    memory: OnceLock<Memory>,
+    /// Also held while the space is being mapped.
+    mapped: Mutex<Mapped>,
+}
+
+#[derive(Default)]
+struct Mapped {
+    /// Where segments are. Discarding there needs a new mapping instead of advice.
+    shared: Vec<Shared>,
+    /// Ranges of `frozen` that were discarded: copies of this space must not show them again.
+    zeroed: Vec<(u32, u32)>,
 }
 
 impl Space {
     /// A space that holds a program, not started.
     pub(crate) fn load(module: &'static Module, image: &Arc<Image>) -> Result<Self, Errno> {
-        let memory = zero_memory()?;
-        image.map_into(&memory.reservation)?;
         let space = Self {
-            memory,
             module,
             image: Arc::clone(image),
-            shared: Mutex::default(),
+            frozen: None,
+            memory: OnceLock::new(),
+            mapped: Mutex::default(),
         };
-        LIVE.fetch_add(1, Ordering::Relaxed);
-        image.init_globals(&space);
+        space.memory()?;
         Ok(space)
+    }
+
+    fn mapped(&self) -> MutexGuard<'_, Mapped> {
+        self.mapped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The mapped memory; maps it at the first use.
+    pub(crate) fn memory(&self) -> Result<&Memory, Errno> {
+        if let Some(memory) = self.memory.get() {
+            return Ok(memory);
+        }
+        let mapped = self.mapped();
+        if let Some(memory) = self.memory.get() {
+            return Ok(memory);
+        }
+        let memory = self.map_private()?;
+        if let Some(frozen) = &self.frozen {
+            frozen.thaw(self.module, &memory);
+        }
+        for entry in &mapped.shared {
+            map_shared(&memory, entry)?;
+        }
+        // Nobody else sets it: the lock is held.
+        Ok(self.memory.get_or_init(|| memory))
+    }
+
+    /// Fresh memory with what this space began with, but for the native stack.
+    fn map_private(&self) -> Result<Memory, Errno> {
+        let memory = zero_memory()?;
+        self.image.map_into(memory.reservation())?;
+        if let Some(frozen) = &self.frozen {
+            frozen.map_into(&memory)?;
+        }
+        self.image.init_globals(self.module, &memory);
+        Ok(memory)
     }
 
     /// A copy of this space, as far as `private` says; called on the guest's own thread while it is in the kernel.
     pub(crate) fn fork(&self, private: &[(GuestAddr, u32)]) -> Result<Self, Errno> {
-        let child = Self::load(self.module, &self.image)?;
+        let parent = self.memory()?;
+        let memory = self.map_private()?;
+        let zeroed = self.mapped().zeroed.clone();
+        for &(start, end) in &zeroed {
+            memory
+                .reservation
+                .map_zero(Memory::offset(start), (end - start) as usize)?;
+        }
         for &(start, len) in private {
-            let end = u64::from(start.0) + u64::from(len);
-            if start.0 < FIRST_BYTE || end > u64::from(MEMORY_SIZE) {
-                return Err(Errno::EFAULT);
-            }
-            self.copy_dirty(&child, start.0, len as usize);
+            check_range(start.0, len)?;
+            copy_dirty(parent, &memory, start.0, len as usize);
         }
         // SAFETY: both are instances of the same module; the parent is in the kernel and the child has not started.
         unsafe {
             self.module
-                .fork_instance(child.memory.instance(), self.memory.instance().cast_const());
+                .fork_instance(memory.instance(), parent.instance().cast_const());
         };
+        let child = Self {
+            module: self.module,
+            image: Arc::clone(&self.image),
+            frozen: self.frozen.clone(),
+            memory: OnceLock::new(),
+            mapped: Mutex::new(Mapped {
+                shared: Vec::new(),
+                zeroed,
+            }),
+        };
+        let _ = child.memory.set(memory);
         Ok(child)
-    }
-
-    fn copy_dirty(&self, child: &Self, start: u32, len: usize) {
-        let (from, to) = (
-            self.memory.byte(start).cast_const(),
-            child.memory.byte(start),
-        );
-        let copy = |offset: usize, len: usize| {
-            // SAFETY: the run lies in [start, start + len), mapped in both spaces (the type's invariant). The parent's own thread is here, so nothing
-            // writes there; the child has not started. The spaces are different reservations, so they do not overlap.
-            unsafe { std::ptr::copy_nonoverlapping(from.add(offset), to.add(offset), len) };
-        };
-        let page = sys::page_size();
-        if sys::dirty_runs(from, len, copy) {
-            return;
-        }
-        // A host that does not tell: copy every page that differs.
-        for offset in (0..len).step_by(page) {
-            let size = page.min(len - offset);
-            // SAFETY: as above, for reading.
-            let (old, new) = unsafe {
-                (
-                    std::slice::from_raw_parts(from.add(offset), size),
-                    std::slice::from_raw_parts(to.add(offset).cast_const(), size),
-                )
-            };
-            if old != new {
-                copy(offset, size);
-            }
-        }
     }
 
     pub(crate) fn module(&self) -> &'static Module {
         self.module
     }
 
-    pub(crate) fn memory(&self) -> &Memory {
-        &self.memory
-    }
-
     fn checked(&self, addr: GuestAddr, len: u32) -> Result<*mut u8, Errno> {
+        let memory = self.memory()?;
         let end = u64::from(addr.0) + u64::from(len);
         if addr.0 < FIRST_BYTE || end > u64::from(MEMORY_SIZE) {
             // An empty range is nowhere, so any address will do.
             if len == 0 {
-                return Ok(self.memory.byte(FIRST_BYTE));
+                return Ok(memory.byte(FIRST_BYTE));
             }
             return Err(Errno::EFAULT);
         }
-        Ok(self.memory.byte(addr.0))
+        Ok(memory.byte(addr.0))
     }
 }
 
-impl Drop for Space {
-    fn drop(&mut self) {
-        LIVE.fetch_sub(1, Ordering::Relaxed);
+/// That a range lies in guest memory.
+fn check_range(start: u32, len: u32) -> Result<(), Errno> {
+    let end = u64::from(start) + u64::from(len);
+    if start < FIRST_BYTE || end > u64::from(MEMORY_SIZE) {
+        return Err(Errno::EFAULT);
+    }
+    Ok(())
+}
+
+fn map_shared(memory: &Memory, entry: &Shared) -> Result<(), Errno> {
+    let segment = entry
+        .segment
+        .as_any()
+        .downcast_ref::<MemorySegment>()
+        .ok_or(Errno::EINVAL)?;
+    memory.reservation.map_file(
+        Memory::offset(entry.from),
+        (entry.to - entry.from) as usize,
+        segment.file(),
+        entry.offset,
+        true,
+    )?;
+    Ok(())
+}
+
+/// Copies the pages of `[start, start + len)` that the parent has of its own. Both began alike, the child has not started, and the parent is in the kernel.
+fn copy_dirty(parent: &Memory, child: &Memory, start: u32, len: usize) {
+    let (from, to) = (parent.byte(start).cast_const(), child.byte(start));
+    let copy = |offset: usize, len: usize| {
+        // SAFETY: the run lies in [start, start + len), mapped in both spaces (the type's invariant). The parent's own thread is here, so nothing
+        // writes there; the child has not started. The spaces are different reservations, so they do not overlap.
+        unsafe { std::ptr::copy_nonoverlapping(from.add(offset), to.add(offset), len) };
+    };
+    let page = sys::page_size();
+    if sys::dirty_runs(from, len, copy) {
+        return;
+    }
+    // A host that does not tell: copy every page that differs.
+    for offset in (0..len).step_by(page) {
+        let size = page.min(len - offset);
+        // SAFETY: as above, for reading.
+        let (old, new) = unsafe {
+            (
+                std::slice::from_raw_parts(from.add(offset), size),
+                std::slice::from_raw_parts(to.add(offset).cast_const(), size),
+            )
+        };
+        if old != new {
+            copy(offset, size);
+        }
     }
 }
 
@@ -196,47 +312,93 @@ impl AddressSpace for Space {
         segment: &Arc<dyn Segment>,
         offset: u64,
     ) -> Result<(), Errno> {
-        let segment = segment
-            .as_any()
-            .downcast_ref::<MemorySegment>()
-            .ok_or(Errno::EINVAL)?;
         self.checked(addr, len)?;
-        self.memory.reservation.map_file(
-            Memory::offset(addr.0),
-            len as usize,
-            segment.file(),
+        let entry = Shared {
+            from: addr.0,
+            to: addr.0 + len,
+            segment: Arc::clone(segment),
             offset,
-            true,
-        )?;
-        self.shared
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((addr.0, addr.0 + len));
+        };
+        let memory = self.memory()?;
+        let mut mapped = self.mapped();
+        map_shared(memory, &entry)?;
+        cut(&mut mapped.shared, entry.from, entry.to);
+        mapped.shared.push(entry);
         Ok(())
     }
 
     fn discard(&self, addr: GuestAddr, len: u32) -> Result<(), Errno> {
         self.checked(addr, len)?;
+        let memory = self.memory()?;
         let (start, end) = (addr.0, addr.0 + len);
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let touches = shared.iter().any(|&(from, to)| from < end && start < to);
-        if !touches {
-            self.memory
+        let mut mapped = self.mapped();
+        let touches = mapped
+            .shared
+            .iter()
+            .any(|entry| entry.from < end && start < entry.to);
+        // Advice would bring the image's pages back.
+        let of_file = self
+            .frozen
+            .as_ref()
+            .is_some_and(|frozen| frozen.touches(start, end));
+        if !touches && !of_file {
+            memory
                 .reservation
                 .discard(Memory::offset(start), len as usize)?;
             return Ok(());
         }
-        self.memory
+        memory
             .reservation
             .map_zero(Memory::offset(start), len as usize)?;
-        // What is left of the segments' ranges on either side.
-        let left: Vec<_> = shared
-            .iter()
-            .flat_map(|&(from, to)| [(from, to.min(start)), (from.max(end), to)])
-            .filter(|(from, to)| from < to)
-            .collect();
-        *shared = left;
+        if of_file {
+            mapped.zeroed.push((start, end));
+        }
+        cut(&mut mapped.shared, start, end);
         Ok(())
+    }
+
+    fn duplicate(
+        &self,
+        private: &[(GuestAddr, u32)],
+        shared: &[(GuestAddr, u32, Arc<dyn Segment>, u64)],
+    ) -> Result<Arc<dyn AddressSpace>, Errno> {
+        let frozen = match (self.memory.get(), &self.frozen) {
+            // Never used: what it was a copy of is what it is.
+            (None, Some(frozen)) => Arc::clone(frozen),
+            _ => {
+                for &(start, len) in private {
+                    check_range(start.0, len)?;
+                }
+                let memory = self.memory()?;
+                let zeroed = self.mapped().zeroed.clone();
+                Arc::new(Frozen::of(
+                    self.module,
+                    memory,
+                    self.frozen.as_deref(),
+                    zeroed,
+                    private,
+                )?)
+            }
+        };
+        let shared = shared
+            .iter()
+            .map(|(addr, len, segment, offset)| Shared {
+                from: addr.0,
+                to: addr.0 + len,
+                segment: Arc::clone(segment),
+                offset: *offset,
+            })
+            .collect();
+        Ok(Arc::new(Self {
+            module: self.module,
+            image: Arc::clone(&self.image),
+            frozen: Some(frozen),
+            memory: OnceLock::new(),
+            mapped: Mutex::new(Mapped {
+                shared,
+                zeroed: Vec::new(),
+            }),
+        }))
     }
 
     fn heap_base(&self) -> GuestAddr {
@@ -246,4 +408,27 @@ impl AddressSpace for Space {
     fn as_any(&self) -> &dyn Any {
         self
     }
+}
+
+/// Takes `[start, end)` out of the segments' ranges.
+fn cut(shared: &mut Vec<Shared>, start: u32, end: u32) {
+    let left: Vec<_> = shared
+        .iter()
+        .flat_map(|entry| {
+            let after = entry.from.max(end);
+            [
+                Shared {
+                    to: entry.to.min(start),
+                    ..entry.clone()
+                },
+                Shared {
+                    from: after,
+                    offset: entry.offset + u64::from(after - entry.from),
+                    ..entry.clone()
+                },
+            ]
+        })
+        .filter(|entry| entry.from < entry.to)
+        .collect();
+    *shared = left;
 }

@@ -1,24 +1,27 @@
-//! Guest threads: one native stack each, entered once, left by exit, kill or trap.
+//! Threads that carry guests: each guest has a native stack of its own, in its space, and any thread can continue it.
 
+use std::collections::VecDeque;
 use std::ffi::{c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pglite_oxide_kernel::memory::{AddressSpace, Entry};
-use pglite_oxide_kernel::process::signal::{SIGABRT, SIGFPE, SIGILL, SIGSEGV};
+use pglite_oxide_kernel::process::signal::{SIGABRT, SIGFPE, SIGILL, SIGKILL, SIGSEGV};
 use pglite_oxide_kernel::syscalls::{Outcome, dispatch};
 use pglite_oxide_kernel::{Errno, Pid, Process};
 
-use crate::module::{EXITED, TRAPPED, UNWIND};
-use crate::space::Space;
+use crate::module::{EXITED, PARK, PARKED, TRAPPED, UNWIND};
+use crate::space::{Memory, Space};
 use crate::trap;
 
-/// Bytes of native stack of a guest thread, committed as it is used. Compiled frames are larger than the guest's own;
-/// the guest is told of half.
-pub(crate) const STACK_SIZE: usize = 16 << 20;
+/// Bytes of a carrying thread's own stack: guests and the kernel run on the guests' stacks.
+const CARRIER_STACK: usize = 256 << 10;
+/// How long a thread without work stays.
+const LINGER: Duration = Duration::from_millis(100);
 
-/// Guest threads alive in this host process.
+/// Threads that run a guest now.
 pub(crate) static LIVE: AtomicUsize = AtomicUsize::new(0);
 
 /// Who runs where, for [`interrupt`]. A thread takes itself out before it ends, under the lock, so a number in the list is always a live thread.
@@ -30,6 +33,18 @@ struct Running {
     thread: libc::pthread_t,
 }
 
+/// Work for carriers, and how many wait for some.
+struct Pool {
+    jobs: VecDeque<(Arc<Process>, Entry)>,
+    idle: usize,
+}
+
+static POOL: Mutex<Pool> = Mutex::new(Pool {
+    jobs: VecDeque::new(),
+    idle: 0,
+});
+static WORK: Condvar = Condvar::new();
+
 // wasm_rt_trap_t of wabt's runtime
 const TRAP_INT_OVERFLOW: c_int = 2;
 const TRAP_INVALID_CONVERSION: c_int = 4;
@@ -39,7 +54,7 @@ const TRAP_UNCAUGHT_EXCEPTION: c_int = 8;
 /// Serves a system call of compiled code.
 extern "C" fn serve(task: *mut c_void, number: u32, arguments: *const u32) -> i64 {
     trap::left_guest();
-    // SAFETY: `task` is the process that `run` set in the context and keeps alive until the guest is left.
+    // SAFETY: `task` is the process that `carry` set in the context and keeps alive until the guest is left.
     let process = unsafe { &*task.cast::<Arc<Process>>() };
     // SAFETY: the shim passes a pointer to six words.
     let arguments = unsafe { *arguments.cast::<[u32; 6]>() };
@@ -50,45 +65,112 @@ extern "C" fn serve(task: *mut c_void, number: u32, arguments: *const u32) -> i6
             trap::entered_guest();
             i64::from(value)
         }
+        Outcome::Park => PARK,
         Outcome::Unwind => UNWIND,
     }
 }
 
-/// Starts the thread of `process`.
+fn pool() -> MutexGuard<'static, Pool> {
+    POOL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has a thread run `process`: one that waits for work, or a new one.
 pub(crate) fn start(process: Arc<Process>, entry: Entry) -> Result<(), Errno> {
     trap::install();
-    let name = format!("{}/{}", process.name, process.pid.0);
-    LIVE.fetch_add(1, Ordering::Relaxed);
+    let mut pool = pool();
+    pool.jobs.push_back((process, entry));
+    if pool.jobs.len() <= pool.idle {
+        WORK.notify_one();
+        return Ok(());
+    }
+    drop(pool);
     let spawned = std::thread::Builder::new()
-        .name(name)
-        .stack_size(STACK_SIZE)
-        .spawn(move || {
+        .name("pg:carrier".to_owned())
+        .stack_size(CARRIER_STACK)
+        .spawn(work);
+    spawned.map(drop).map_err(|error| Errno::from_io(&error))
+}
+
+/// A carrier's life.
+fn work() {
+    let _altstack = trap::AltStack::new();
+    trap::block_host_signals();
+    let mut pool = pool();
+    loop {
+        if let Some((process, entry)) = pool.jobs.pop_front() {
+            drop(pool);
             run(&process, entry);
             drop(process);
-            LIVE.fetch_sub(1, Ordering::Relaxed);
-        });
-    spawned.map(drop).map_err(|error| {
-        LIVE.fetch_sub(1, Ordering::Relaxed);
-        Errno::from_io(&error)
-    })
+            pool = self::pool();
+            continue;
+        }
+        pool.idle += 1;
+        let (guard, waited) = WORK
+            .wait_timeout(pool, LINGER)
+            .unwrap_or_else(PoisonError::into_inner);
+        pool = guard;
+        pool.idle -= 1;
+        if waited.timed_out() && pool.jobs.is_empty() {
+            return;
+        }
+    }
 }
 
 fn run(process: &Arc<Process>, entry: Entry) {
+    if matches!(entry, Entry::Resume) && !process.unpark() {
+        return;
+    }
     let shared = process.shared_space();
-    let Some(space) = shared.as_any().downcast_ref::<Space>() else {
-        process.finish(Some(SIGSEGV));
+    let space = shared.as_any().downcast_ref::<Space>();
+    let Some((space, memory)) = space.and_then(|space| Some((space, space.memory().ok()?))) else {
+        // There is no memory for it.
+        process.finish(Some(SIGKILL));
         return;
     };
-    let _altstack = trap::AltStack::new();
-    trap::block_host_signals();
+    // SAFETY: the instance is complete and does not run yet; its native stack ends where it begins.
+    unsafe {
+        let (instance, stack_base) = (memory.instance(), memory.instance());
+        match entry {
+            Entry::Start { argc, argv, envp } => {
+                space
+                    .module()
+                    .prepare_start(instance, stack_base, [argc, argv.0, envp.0]);
+            }
+            Entry::ForkChild { function, arg } => {
+                space
+                    .module()
+                    .prepare_fork_child(instance, stack_base, [function, arg]);
+            }
+            Entry::Resume => {}
+        }
+    }
+    LIVE.fetch_add(1, Ordering::Relaxed);
+    loop {
+        let code = carry(process, space, memory);
+        let trapped = match code {
+            PARKED if process.parked() => continue,
+            PARKED => break,
+            0 | EXITED => None,
+            code => {
+                let signo = signal_of(code - TRAPPED);
+                tracing::warn!(pid = process.pid.0, program = %process.name, trap = code - TRAPPED, signo, "a guest process trapped");
+                Some(signo)
+            }
+        };
+        process.finish(trapped);
+        break;
+    }
+    LIVE.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// Runs the guest on this thread until it leaves it; why.
+fn carry(process: &Arc<Process>, space: &Space, memory: &Memory) -> c_int {
     let key = std::ptr::from_ref(space).addr();
     // SAFETY: names the calling thread.
     let thread = unsafe { libc::pthread_self() };
-    RUNNING
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(Running { space: key, thread });
-    let context = space.memory().context();
+    let running = || RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    running().push(Running { space: key, thread });
+    let context = memory.context();
     // SAFETY: the context lies in mapped memory of this space, which no other thread uses.
     unsafe {
         (*context).syscall = Some(serve);
@@ -97,35 +179,14 @@ fn run(process: &Arc<Process>, entry: Entry) {
     let current = trap::Current {
         module: space.module(),
         context,
-        memory: space.memory(),
+        memory,
     };
-    let instance = space.memory().instance();
     trap::set_current(&current);
-    // SAFETY: the space was loaded or forked completely, its context is set, and this thread runs no other guest.
-    let code = unsafe {
-        match entry {
-            Entry::Start { argc, argv, envp } => {
-                space.module().enter_start(instance, argc, argv.0, envp.0)
-            }
-            Entry::ForkChild { function, arg } => {
-                space.module().enter_fork_child(instance, function, arg)
-            }
-        }
-    };
+    // SAFETY: the guest is prepared or parked, its context is set, and this thread runs no other one.
+    let code = unsafe { space.module().resume(context) };
     trap::clear_current();
-    RUNNING
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .retain(|running| running.space != key);
-    let trapped = match code {
-        0 | EXITED => None,
-        code => {
-            let signo = signal_of(code - TRAPPED);
-            tracing::warn!(pid = process.pid.0, program = %process.name, trap = code - TRAPPED, signo, "a guest process trapped");
-            Some(signo)
-        }
-    };
-    process.finish(trapped);
+    running().retain(|running| running.space != key);
+    code
 }
 
 /// What a trap amounts to for a Unix process.

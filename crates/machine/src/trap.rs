@@ -15,8 +15,6 @@ use crate::space::Memory;
 /// Codes from here on, after `TRAPPED`, are signals of the host.
 pub(crate) const HOST_SIGNAL: c_int = 64;
 const ALT_STACK_SIZE: usize = 64 << 10;
-/// How far from the stack pointer a fault still counts as running off the native stack.
-const STACK_REACH: usize = 1 << 20;
 const FAULTS: [c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL];
 
 /// The guest that a thread runs.
@@ -113,49 +111,25 @@ fn leave(code: c_int, belongs: impl FnOnce(&Current<'_>) -> bool) {
     let current = unsafe { &*current };
     if belongs(current) {
         INSIDE.set(false);
-        // SAFETY: the thread is inside the guest: above its enter frame there are C frames and this handler, which owns nothing.
+        // SAFETY: the thread is inside the guest: on its stack there are C frames and this handler, which owns nothing.
         unsafe { current.module.unwind(current.context, code) };
     }
 }
 
 extern "C" fn on_fault(signo: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    let marker = 0_u8;
-    let _ = marker;
     leave(TRAPPED + HOST_SIGNAL + signo, |current| {
         if signo == libc::SIGFPE || signo == libc::SIGILL {
             return true;
         }
-        // SAFETY: the kernel passes a valid siginfo for SIGSEGV and SIGBUS.
+        // SAFETY: the kernel passes a valid siginfo for SIGSEGV and SIGBUS. The native stack and its guard lie in the space, too.
         let address = unsafe { (*info).si_addr() }.addr();
-        let stack = stack_pointer(context);
         current.memory.contains(address)
-            || (stack.saturating_sub(STACK_REACH)..stack + STACK_REACH).contains(&address)
     });
     chain(signo, info, context);
 }
 
 extern "C" fn on_interrupt(_signo: c_int, _info: *mut libc::siginfo_t, _context: *mut c_void) {
     leave(EXITED, |_| true);
-}
-
-/// The stack pointer at the fault.
-fn stack_pointer(context: *mut c_void) -> usize {
-    let context = context.cast::<libc::ucontext_t>();
-    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-    // SAFETY: the kernel passes a valid ucontext to a SA_SIGINFO handler.
-    let pointer = unsafe { (*context).uc_mcontext.gregs[libc::REG_RSP as usize] }.cast_unsigned();
-    #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
-    // SAFETY: the kernel passes a valid ucontext to a SA_SIGINFO handler.
-    let pointer = unsafe { (*context).uc_mcontext.sp };
-    #[cfg(not(all(
-        target_os = "linux",
-        any(target_arch = "x86_64", target_arch = "aarch64")
-    )))]
-    let pointer = {
-        let _ = context;
-        0_u64
-    };
-    usize::try_from(pointer).unwrap_or(0)
 }
 
 /// Hands a signal that is not ours to whoever was there before.

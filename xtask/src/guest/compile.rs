@@ -110,7 +110,7 @@ pub fn compile(
     sources.push(glue);
     if module == super::MODULES[0] {
         // Linked into every program, once.
-        sources.push(ctx.guest.join("runtime/runtime.c"));
+        sources.extend(["runtime.c", "switch.c"].map(|name| ctx.guest.join("runtime").join(name)));
     }
     let mut arguments: Vec<String> = vec!["-target".to_owned(), zig_target(target)?];
     arguments.extend(flags::native_flags().iter().map(|&flag| flag.to_owned()));

@@ -26,6 +26,7 @@ pub mod vfs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::copy::Copier;
 use crate::errno::Errno;
 use crate::file::{DirEntry, File, FileTime, Stat};
 
@@ -168,6 +169,10 @@ pub trait FileSystem: Send + Sync {
     /// Makes everything durable (`sync`, `syncfs`).
     fn sync(&self) -> FsResult<()> {
         Ok(())
+    }
+    /// Its twin in a copy of the kernel; the default is for those that both may use: `None`.
+    fn copy(&self, _copier: &mut Copier) -> Result<Option<Arc<dyn FileSystem>>, Errno> {
+        Ok(None)
     }
     /// True when every write fails with `EROFS`.
     fn read_only(&self) -> bool {

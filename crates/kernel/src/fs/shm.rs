@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use super::{FileSystem, FsResult, FsUsage, GUEST_GID, GUEST_UID, OpenHow, next_device, now};
+use crate::copy::Copier;
 use crate::errno::Errno;
 use crate::file::{DirEntry, File, FileKind, FileTime, Stat};
 use crate::memory::{Machine, Segment};
@@ -273,6 +274,18 @@ impl FileSystem for ShmFs {
         Ok(self.find(path)?.set_times(accessed, modified)?)
     }
 
+    fn copy(&self, copier: &mut Copier) -> Result<Option<Arc<dyn FileSystem>>, Errno> {
+        let copy = Self::new(Arc::clone(&self.machine));
+        let objects = lock(&self.names).objects.clone();
+        let mut names = lock(&copy.names);
+        names.last_inode = lock(&self.names).last_inode;
+        for (name, object) in objects {
+            names.objects.insert(name, object.copied(copier)?);
+        }
+        drop(names);
+        Ok(Some(Arc::new(copy)))
+    }
+
     fn usage(&self) -> FsResult<FsUsage> {
         // What Linux's tmpfs says; the machine's real limits show up as ENOMEM or ENOSPC.
         Ok(FsUsage {
@@ -283,6 +296,25 @@ impl FileSystem for ShmFs {
             files: 1 << 20,
             files_free: 1 << 20,
         })
+    }
+}
+
+impl Object {
+    /// The copy, the same one each time.
+    fn copied(&self, copier: &mut Copier) -> Result<Arc<Self>, Errno> {
+        let key = std::ptr::from_ref(self).addr();
+        if let Some(copy) = copier.kept::<Arc<Self>>(key) {
+            return Ok(Arc::clone(copy));
+        }
+        let copy = Arc::new(Self {
+            device: self.device,
+            inode: self.inode,
+            segment: copier.segment(&self.segment)?,
+            status: Mutex::new(*lock(&self.status)),
+            appending: Mutex::default(),
+        });
+        copier.keep(key, Arc::clone(&copy));
+        Ok(copy)
     }
 }
 
@@ -351,6 +383,10 @@ impl File for Object {
             lock(&self.status).modified = modified;
         }
         Ok(())
+    }
+
+    fn copy(&self, _this: &Arc<dyn File>, copier: &mut Copier) -> Result<Arc<dyn File>, Errno> {
+        Ok(self.copied(copier)?)
     }
 
     fn segment(&self) -> Option<Arc<dyn Segment>> {

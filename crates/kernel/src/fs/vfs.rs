@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::mem::MemFs;
 use super::{FileSystem, FsError, FsResult, FsUsage, NAME_MAX, OpenHow};
 use crate::abi::PATH_MAX;
+use crate::copy::Copier;
 use crate::errno::Errno;
 use crate::file::{DirEntry, File, FileKind, FileTime, Stat, SyncKind};
 
@@ -111,6 +112,21 @@ impl Vfs {
         self.mounts.push(Mount { at: path, fs });
         self.mounts
             .sort_by_key(|mount| std::cmp::Reverse(mount.at.len()));
+    }
+
+    /// The same tree in a copy of the kernel.
+    pub(crate) fn copy(&self, copier: &mut Copier) -> Result<Self, Errno> {
+        let mut mounts = Vec::with_capacity(self.mounts.len());
+        for mount in &self.mounts {
+            mounts.push(Mount {
+                at: mount.at.clone(),
+                fs: mount
+                    .fs
+                    .copy(copier)?
+                    .unwrap_or_else(|| Arc::clone(&mount.fs)),
+            });
+        }
+        Ok(Self { mounts })
     }
 
     /// The mount points and what is mounted there, longest path first.

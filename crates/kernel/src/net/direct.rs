@@ -37,6 +37,10 @@ impl HostStream {
         }
     }
 
+    pub(super) fn end(&self) -> &StreamEnd {
+        &self.end
+    }
+
     /// The longest that a read blocks; then it fails with [`io::ErrorKind::WouldBlock`]. `None` waits for ever. Shared by clones.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 
+use crate::copy::Copier;
 use crate::errno::Errno;
 use crate::file::{File, FileKind, OpenFile, Ready, Stat};
 use crate::process::signal::SigSet;
@@ -82,6 +83,10 @@ impl File for EventFd {
         Some(&self.events)
     }
 
+    fn copy(&self, _this: &Arc<dyn File>, _copier: &mut Copier) -> Result<Arc<dyn File>, Errno> {
+        Ok(Arc::new(Self::new(*lock(&self.count), self.semaphore)))
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -119,6 +124,10 @@ impl File for SignalFd {
 
     fn ready(&self) -> Ready {
         Ready::empty()
+    }
+
+    fn copy(&self, _this: &Arc<dyn File>, _copier: &mut Copier) -> Result<Arc<dyn File>, Errno> {
+        Ok(Arc::new(Self::new(self.mask())))
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -218,6 +227,16 @@ impl File for Epoll {
             .iter()
             .any(|(_, open, watch)| open.file.ready().bits() & watch.events & 0xffff != 0);
         if any { Ready::IN } else { Ready::empty() }
+    }
+
+    fn copy(&self, _this: &Arc<dyn File>, copier: &mut Copier) -> Result<Arc<dyn File>, Errno> {
+        let copy = Self::default();
+        for (fd, open, watch) in self.watched() {
+            // What is watched is open somewhere, so the copy is, too.
+            let open = Arc::downgrade(&copier.open(&open)?);
+            lock(&copy.watched).insert(fd, Watch { open, ..watch });
+        }
+        Ok(Arc::new(copy))
     }
 
     fn as_any(&self) -> &dyn Any {

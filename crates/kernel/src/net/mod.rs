@@ -4,6 +4,7 @@
 //! and the connections these accept ([`host`]).
 
 pub mod addr;
+pub(crate) mod copy;
 pub mod direct;
 pub mod event;
 pub mod host;

@@ -8,6 +8,7 @@ use super::addr::{AF_UNIX, Address};
 use super::host::{HostListener, HostSocket};
 use super::stream::StreamEnd;
 use super::{Listener, Net};
+use crate::copy::Copier;
 use crate::errno::Errno;
 use crate::file::{File, FileKind, Ready, Stat};
 use crate::wait::{WaitQueue, WakeSource, lock};
@@ -52,6 +53,19 @@ impl Socket {
         };
         let _ = this.role.set(role);
         this
+    }
+
+    /// One that has become nothing yet.
+    pub(super) fn unconnected(family: u16, bound: Option<Address>) -> Self {
+        Self {
+            family,
+            bound: Mutex::new(bound),
+            role: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn bound(&self) -> Option<Address> {
+        lock(&self.bound).clone()
     }
 
     /// `AF_*`.
@@ -202,6 +216,10 @@ impl File for Socket {
             Role::Stream(end) => end.wait_queue(),
             Role::HostListener(_) | Role::HostSocket(_) => None,
         }
+    }
+
+    fn copy(&self, _this: &Arc<dyn File>, copier: &mut Copier) -> Result<Arc<dyn File>, Errno> {
+        Ok(Arc::new(self.copy_socket(copier)))
     }
 
     fn host_fd(&self) -> Option<BorrowedFd<'_>> {

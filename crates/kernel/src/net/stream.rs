@@ -7,6 +7,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
+use crate::copy::Copier;
 use crate::errno::Errno;
 use crate::file::{File, FileKind, Ready, Stat};
 use crate::wait::{WaitQueue, WakeSource, lock};
@@ -18,7 +19,7 @@ const SOCKET_CAPACITY: usize = 208 * 1024;
 /// Writes to a pipe of up to this many bytes are never split (`PIPE_BUF`).
 const PIPE_BUF: usize = 4096;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Queue {
     bytes: VecDeque<u8>,
     /// The writing end is closed or shut down: end of file after the bytes.
@@ -37,7 +38,7 @@ struct Side {
     events: WaitQueue,
 }
 
-struct Duplex {
+pub(crate) struct Duplex {
     sides: [Side; 2],
     kind: FileKind,
     capacity: usize,
@@ -86,6 +87,42 @@ impl StreamEnd {
     /// Who was on the other side when the connection was made.
     pub fn peer_pid(&self) -> i32 {
         self.peer_pid
+    }
+
+    pub(super) fn duplex_address(&self) -> usize {
+        Arc::as_ptr(&self.duplex).addr()
+    }
+
+    /// 0 or 1: which end it is.
+    pub(super) fn side(&self) -> usize {
+        self.me
+    }
+
+    /// Another connection with the same bytes on their way.
+    pub(super) fn copy_duplex(&self) -> Arc<Duplex> {
+        let side = |n: usize| Side {
+            incoming: Mutex::new(lock(&self.duplex.sides[n].incoming).clone()),
+            events: WaitQueue::new(),
+        };
+        Arc::new(Duplex {
+            sides: [side(0), side(1)],
+            kind: self.duplex.kind,
+            capacity: self.duplex.capacity,
+        })
+    }
+
+    /// An end of a connection; each is made once.
+    pub(super) fn of_duplex(duplex: &Arc<Duplex>, side: usize, peer_pid: i32) -> Self {
+        Self {
+            duplex: Arc::clone(duplex),
+            me: side,
+            peer_pid,
+        }
+    }
+
+    /// Forgets what has arrived: closing then is no reset.
+    pub(super) fn discard_unread(&self) {
+        lock(&self.mine().incoming).bytes.clear();
     }
 
     fn mine(&self) -> &Side {
@@ -276,6 +313,10 @@ impl File for StreamEnd {
 
     fn wait_queue(&self) -> Option<&WaitQueue> {
         Some(&self.mine().events)
+    }
+
+    fn copy(&self, _this: &Arc<dyn File>, copier: &mut Copier) -> Result<Arc<dyn File>, Errno> {
+        Ok(Arc::new(copier.streams.end(self)))
     }
 
     fn as_any(&self) -> &dyn Any {

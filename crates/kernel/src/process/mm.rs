@@ -98,11 +98,6 @@ impl Mm {
         })
     }
 
-    /// For the copy that a forked child gets: its memory is fresh outside of [`Self::private_ranges`].
-    pub(crate) fn forget_stale(&mut self) {
-        self.stale.clear();
-    }
-
     /// Maps `len` bytes and returns where. `fixed` replaces what is there.
     pub fn map(
         &mut self,
@@ -274,6 +269,19 @@ impl Mm {
         self.private_mapped += more;
         vma.end = new_end;
         self.renew(old_end, new_end, space).is_ok()
+    }
+
+    /// Puts other segments in the place of those that are mapped; the space must be told, too.
+    pub(crate) fn replace_segments(
+        &mut self,
+        mut change: impl FnMut(&Arc<dyn Segment>) -> Result<Arc<dyn Segment>, Errno>,
+    ) -> Result<(), Errno> {
+        for vma in self.vmas.values_mut() {
+            if let Backing::Shared(segment, _) = &mut vma.backing {
+                *segment = change(segment)?;
+            }
+        }
+        Ok(())
     }
 
     /// The ranges a fork must copy: everything private that is in use.

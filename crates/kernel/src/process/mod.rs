@@ -1,6 +1,7 @@
 //! Guest processes: one address space and one thread each.
 
 pub mod mm;
+pub(crate) mod rest;
 pub mod shell;
 pub mod signal;
 mod stale;
@@ -9,14 +10,16 @@ pub mod timer;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Instant;
 
 use crate::errno::Errno;
 use crate::fdtable::FdTable;
 use crate::file::OpenFile;
 use crate::kernel::Kernel;
 use crate::memory::AddressSpace;
-use crate::wait::{Sleeper, WaitQueue, Waiter, lock};
+use crate::wait::{Owner, Sleeper, WaitQueue, Waiter, lock};
 use mm::Mm;
+use rest::{Gate, Rest};
 use signal::{Effect, SI_KERNEL, SIGCHLD, SIGKILL, SigInfo, SignalState};
 
 /// A process number; unique in its kernel, never reused while it runs.
@@ -71,7 +74,7 @@ pub struct Zombie {
 }
 
 /// Who belongs to whom.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Family {
     /// The parent; 0 is the host.
     pub parent: Pid,
@@ -108,6 +111,10 @@ pub struct Process {
     finished: AtomicBool,
     /// Real-time interval timer.
     pub itimer: timer::IntervalTimer,
+    pub(crate) gate: Arc<Gate>,
+    rest: Mutex<Rest>,
+    /// Deadline of the call that was parked.
+    restart: Mutex<Option<Instant>>,
 }
 
 /// What a new process is made of.
@@ -123,11 +130,13 @@ pub(crate) struct NewProcess {
     pub(crate) parent: Pid,
     pub(crate) group: Pid,
     pub(crate) session: Pid,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) rest: Rest,
 }
 
 impl Process {
     pub(crate) fn create(new: NewProcess) -> Arc<Self> {
-        Arc::new_cyclic(|me| Self {
+        Arc::new_cyclic(|me: &Weak<Self>| Self {
             pid: new.pid,
             name: new.name,
             me: Weak::clone(me),
@@ -144,10 +153,13 @@ impl Process {
                 zombies: VecDeque::new(),
             }),
             children: WaitQueue::new(),
-            waiter: Waiter::new(),
+            waiter: Waiter::owned(me.clone() as Weak<dyn Owner>),
             ending: AtomicU32::new(0),
             finished: AtomicBool::new(false),
             itimer: timer::IntervalTimer::default(),
+            gate: new.gate,
+            rest: Mutex::new(new.rest),
+            restart: Mutex::default(),
         })
     }
 
@@ -214,15 +226,22 @@ impl Process {
         }
     }
 
-    /// Decides how the process ends, unless that is decided already. Its thread leaves the guest at its next system call, from a sleep at once.
+    /// Decides how the process ends, unless that is decided already. Its thread leaves the guest at its next system call, from a sleep at once; one without a
+    /// thread is gone when this returns.
     pub fn terminate(&self, status: ExitStatus) {
         if self
             .ending
             .compare_exchange(0, status.encode(), Ordering::SeqCst, Ordering::SeqCst)
             .is_ok()
         {
-            self.signals.call_in(self.space());
-            self.waiter.wake();
+            if self.end_at_rest() {
+                // No thread of its own will do it.
+                if let Ok(this) = self.shared() {
+                    this.finish(None);
+                }
+                return;
+            }
+            self.call();
             if status == ExitStatus::Signaled(SIGKILL)
                 && let Ok(kernel) = self.kernel()
             {
@@ -239,6 +258,10 @@ impl Process {
     /// True once its thread has left the guest.
     pub fn finished(&self) -> bool {
         self.finished.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn restart(&self) -> MutexGuard<'_, Option<Instant>> {
+        lock(&self.restart)
     }
 
     /// The machine's last word, on the guest's thread after it has left the guest: closes everything and tells the parent.
@@ -301,5 +324,17 @@ impl Sleeper for Process {
 
     fn interrupted(&self) -> bool {
         self.signals.deliverable() || self.ending.load(Ordering::SeqCst) != 0
+    }
+
+    fn must_park(&self) -> bool {
+        self.gate.is_closed()
+    }
+
+    fn take_restarted(&self) -> Option<Instant> {
+        self.restart().take()
+    }
+
+    fn keep_restart(&self, deadline: Option<Instant>) {
+        *self.restart() = deadline;
     }
 }

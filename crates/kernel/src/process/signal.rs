@@ -48,6 +48,9 @@ const SIGWINCH: u8 = 28;
 /// Bad system call: what a panic in a handler of the kernel becomes.
 pub const SIGSYS: u8 = 31;
 
+/// Ours: the process is a copy and has just begun to run as such. Sent only to those that handle it, and cannot be blocked.
+pub const SIGTHAW: u8 = 64;
+
 /// Default disposition as a handler value.
 pub const SIG_DFL: u32 = 0;
 /// Ignore.
@@ -75,7 +78,7 @@ pub struct SigSet(pub u64);
 
 impl SigSet {
     /// Signals that cannot be blocked.
-    const UNBLOCKABLE: Self = Self(1 << (SIGKILL - 1) | 1 << (SIGSTOP - 1));
+    const UNBLOCKABLE: Self = Self(1 << (SIGKILL - 1) | 1 << (SIGSTOP - 1) | 1 << (SIGTHAW - 1));
 
     /// The set of one signal; empty for a number out of range.
     #[must_use]
@@ -175,6 +178,7 @@ pub enum Effect {
     Kill,
 }
 
+#[derive(Clone)]
 struct Inner {
     pending: SigSet,
     info: [SigInfo; MAX_SIGNAL as usize],
@@ -248,6 +252,15 @@ impl SignalState {
             word: inner.word,
         };
         child
+    }
+
+    /// The same state, pending signals included, for a copy of the process.
+    pub(crate) fn copy(&self) -> Self {
+        let inner = lock(&self.inner).clone();
+        let copy = Self::default();
+        copy.refresh(&inner);
+        *lock(&copy.inner) = inner;
+        copy
     }
 
     /// What a spawned program starts with: the mask, and what was ignored stays ignored.
@@ -347,7 +360,7 @@ impl SignalState {
             let old_mask = inner.saved_mask.take().unwrap_or(inner.mask);
             inner.mask.0 |= action.mask.blockable().0;
             if action.flags & SA_NODEFER == 0 {
-                inner.mask.0 |= SigSet::of(signo).0;
+                inner.mask.0 |= SigSet::of(signo).blockable().0;
             }
             if action.flags & SA_RESETHAND != 0 {
                 inner.actions[usize::from(signo) - 1].handler = SIG_DFL;

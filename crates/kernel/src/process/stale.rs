@@ -55,10 +55,6 @@ impl Stale {
         Ok(())
     }
 
-    /// Forgets everything: in a child these ranges are fresh.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
-    }
 }
 
 #[cfg(test)]

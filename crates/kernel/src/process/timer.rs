@@ -1,4 +1,4 @@
-//! `ITIMER_REAL`: one thread per kernel that sleeps until the next alarm.
+//! `ITIMER_REAL`, and the deadlines of waits that no thread sleeps in: one thread of the host process serves all kernels.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::Process;
 use super::signal::SIGALRM;
-use crate::wait::lock;
+use crate::wait::{Sleeper, lock};
+
+/// How long the thread stays when nothing is due any more.
+const LINGER: Duration = Duration::from_millis(50);
 
 /// A process's alarm. Set by its own thread, fired by the timer thread.
 #[derive(Debug, Default)]
@@ -37,7 +40,6 @@ impl IntervalTimer {
     pub fn set(
         &self,
         process: &Arc<Process>,
-        timers: &TimerQueue,
         value: Duration,
         interval: Duration,
     ) -> (Duration, Duration) {
@@ -49,9 +51,28 @@ impl IntervalTimer {
         let (generation, next) = (alarm.generation, alarm.next);
         drop(alarm);
         if let Some(at) = next {
-            timers.push(at, process, generation);
+            push(at, Arc::downgrade(process), Due::Alarm(generation));
         }
         old
+    }
+
+    /// Takes over another's setting, later by `shift`; [`Self::arm`] makes it go off.
+    pub(crate) fn copy_from(&self, other: &Self, shift: Duration) {
+        let mut alarm = *lock(&other.state);
+        alarm.next = alarm.next.and_then(|at| at.checked_add(shift));
+        *lock(&self.state) = alarm;
+    }
+
+    /// Queues the alarm that is set; one that is queued already goes off only once.
+    pub(crate) fn arm(&self, process: &Arc<Process>) {
+        let mut alarm = lock(&self.state);
+        let Some(at) = alarm.next else {
+            return;
+        };
+        alarm.generation += 1;
+        let generation = alarm.generation;
+        drop(alarm);
+        push(at, Arc::downgrade(process), Due::Alarm(generation));
     }
 
     /// Turns it off.
@@ -61,7 +82,7 @@ impl IntervalTimer {
         alarm.next = None;
     }
 
-    /// The queue's entry came due: true if it is still meant, with the time of the next one.
+    /// The queue's entry came due: if it is still meant, the time of the next one.
     fn fire(&self, generation: u64) -> Option<Option<Instant>> {
         let mut alarm = lock(&self.state);
         if alarm.generation != generation || alarm.next.is_none() {
@@ -72,93 +93,99 @@ impl IntervalTimer {
     }
 }
 
+/// What happens at the time.
+#[derive(Clone, Copy)]
+enum Due {
+    /// The alarm of this generation.
+    Alarm(u64),
+    /// A wait's deadline: the process looks again. Too many of these do no harm.
+    Wake,
+}
+
 #[derive(Default)]
 struct Queue {
     /// Ordered by time; the number keeps equal times apart.
-    due: BTreeMap<(Instant, u64), (Weak<Process>, u64)>,
+    due: BTreeMap<(Instant, u64), (Weak<Process>, Due)>,
     serial: u64,
     running: bool,
-    closed: bool,
 }
 
-/// All alarms of a kernel. The thread starts with the first alarm and ends with the queue.
-#[derive(Clone, Default)]
-pub struct TimerQueue {
-    shared: Arc<(Mutex<Queue>, Condvar)>,
-}
+static QUEUE: Mutex<Queue> = Mutex::new(Queue {
+    due: BTreeMap::new(),
+    serial: 0,
+    running: false,
+});
+/// The earliest time changed.
+static CHANGED: Condvar = Condvar::new();
 
-impl TimerQueue {
-    fn push(&self, at: Instant, process: &Arc<Process>, generation: u64) {
-        let (queue, changed) = &*self.shared;
-        let mut guard = lock(queue);
-        if guard.closed {
-            return;
+fn push(at: Instant, process: Weak<Process>, what: Due) {
+    let mut queue = lock(&QUEUE);
+    queue.serial += 1;
+    let key = (at, queue.serial);
+    queue.due.insert(key, (process, what));
+    if queue.running {
+        if queue.due.keys().next() == Some(&key) {
+            CHANGED.notify_one();
         }
-        guard.serial += 1;
-        let key = (at, guard.serial);
-        guard.due.insert(key, (Arc::downgrade(process), generation));
-        if guard.running {
-            if guard.due.keys().next() == Some(&key) {
-                changed.notify_one();
-            }
-            return;
-        }
-        let shared = Arc::clone(&self.shared);
-        guard.running = std::thread::Builder::new()
-            .name("pg:timer".to_owned())
-            .spawn(move || run(&shared))
-            .is_ok();
+        return;
     }
-
-    /// Ends the thread; later alarms are dropped.
-    pub fn close(&self) {
-        let (queue, changed) = &*self.shared;
-        let mut guard = lock(queue);
-        guard.closed = true;
-        guard.due.clear();
-        changed.notify_one();
-    }
+    queue.running = std::thread::Builder::new()
+        .name("pg:timer".to_owned())
+        .stack_size(128 << 10)
+        .spawn(run)
+        .is_ok();
 }
 
-fn run(shared: &(Mutex<Queue>, Condvar)) {
-    let (queue, changed) = shared;
-    let mut guard = lock(queue);
-    while !guard.closed {
+/// Wakes `process` at this time, whether it sleeps then or not.
+pub(super) fn wake_at(at: Instant, process: Weak<Process>) {
+    push(at, process, Due::Wake);
+}
+
+/// Forgets what belongs to processes that are no more, so that the thread can end.
+pub(crate) fn purge() {
+    let mut queue = lock(&QUEUE);
+    queue
+        .due
+        .retain(|_, (process, _)| process.strong_count() > 0);
+    CHANGED.notify_one();
+}
+
+fn run() {
+    let mut queue = lock(&QUEUE);
+    loop {
         let now = Instant::now();
-        let Some((&key, _)) = guard.due.iter().next() else {
-            guard = changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
-            continue;
+        let (left, nothing) = match queue.due.keys().next() {
+            None => (LINGER, true),
+            Some(&(at, _)) => (at.saturating_duration_since(now), false),
         };
-        if key.0 > now {
-            guard = changed
-                .wait_timeout(guard, key.0 - now)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+        if !left.is_zero() {
+            let (guard, waited) = CHANGED
+                .wait_timeout(queue, left)
+                .unwrap_or_else(PoisonError::into_inner);
+            queue = guard;
+            if nothing && waited.timed_out() && queue.due.is_empty() {
+                queue.running = false;
+                return;
+            }
             continue;
         }
-        let Some((process, generation)) = guard.due.remove(&key) else {
+        let Some((_, (process, what))) = queue.due.pop_first() else {
             continue;
         };
-        drop(guard);
-        if let Some(process) = process.upgrade()
-            && let Some(next) = process.itimer.fire(generation)
-        {
-            process.raise(SIGALRM);
-            if let Some(at) = next {
-                TimerQueue::push_again(queue, at, &process, generation);
+        drop(queue);
+        if let Some(process) = process.upgrade() {
+            match what {
+                Due::Wake => process.waiter().wake(),
+                Due::Alarm(generation) => {
+                    if let Some(next) = process.itimer.fire(generation) {
+                        process.raise(SIGALRM);
+                        if let Some(at) = next {
+                            push(at, Arc::downgrade(&process), Due::Alarm(generation));
+                        }
+                    }
+                }
             }
         }
-        guard = lock(queue);
-    }
-}
-
-impl TimerQueue {
-    fn push_again(queue: &Mutex<Queue>, at: Instant, process: &Arc<Process>, generation: u64) {
-        let mut guard = lock(queue);
-        if !guard.closed {
-            guard.serial += 1;
-            let key = (at, guard.serial);
-            guard.due.insert(key, (Arc::downgrade(process), generation));
-        }
+        queue = lock(&QUEUE);
     }
 }

@@ -26,6 +26,7 @@ mod table;
 mod time;
 pub(crate) mod trace;
 
+pub(crate) use poll::readiness;
 pub use table::TABLE;
 
 /// The six argument slots of a call, as the guest passed them.
@@ -97,6 +98,8 @@ pub struct Call {
 pub enum Outcome {
     /// Returns this to the guest: a result, or `-errno`.
     Return(i32),
+    /// Leaves the guest for now, without effect: the call is made again when the process is resumed.
+    Park,
     /// Leaves the guest for good: the process has exited or was killed; its status is recorded already.
     Unwind,
 }
@@ -147,6 +150,9 @@ pub fn dispatch(process: &Arc<Process>, number: u32, args: [u32; 6]) -> Outcome 
     if process.ending().is_some() {
         return Outcome::Unwind;
     }
+    if process.gate.is_closed() {
+        return Outcome::Park;
+    }
     let args = Args(args);
     let result = match lookup(number) {
         // A panic is a bug of ours; it must not unwind into compiled code, nor end the host.
@@ -171,6 +177,10 @@ pub fn dispatch(process: &Arc<Process>, number: u32, args: [u32; 6]) -> Outcome 
     if process.ending().is_some() {
         return Outcome::Unwind;
     }
+    if result == Err(Errno::ERESTART_RESTARTBLOCK) {
+        return Outcome::Park;
+    }
+    process.restart().take();
     Outcome::Return(match result {
         Ok(value) => value.cast_signed(),
         Err(Errno::EINTR) if restartable(number) && process.signals().restarts() => RESTART,

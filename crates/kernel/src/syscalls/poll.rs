@@ -12,8 +12,11 @@ use crate::memory::{AddressSpaceExt, GuestAddr};
 use crate::net::event::{Epoll, EventFd, SignalFd};
 use crate::process::Process;
 use crate::process::signal::SigSet;
-use crate::wait::{WakeSource, lock, wait_until};
+use crate::process::rest::Idle;
+use crate::wait::{WakeSource, lock, wait_or_park, wait_until};
 
+/// How long a process that waits for events keeps its thread.
+const PATIENCE: Duration = Duration::from_millis(20);
 /// Descriptors of one `ppoll`.
 const MAX_POLLED: u32 = 4096;
 /// Bytes of the guest's `struct pollfd`.
@@ -26,7 +29,7 @@ const ALWAYS: Ready = Ready::ERR.union(Ready::HUP);
 const EPOLL_CONDITIONS: u32 = 0x3fff;
 
 /// What could be done now, as `process` sees it.
-pub(super) fn readiness(process: &Process, open: &OpenFile) -> Ready {
+pub(crate) fn readiness(process: &Process, open: &OpenFile) -> Ready {
     match open.file.as_any().downcast_ref::<SignalFd>() {
         Some(signals) if process.signals().pending_in(signals.mask()) => Ready::IN,
         Some(_) => Ready::empty(),
@@ -261,8 +264,13 @@ fn epoll_wait_until(process: &Process, args: &Args, until: Option<Instant>) -> S
             .iter()
             .filter_map(|(_, open, watch)| source(process, open, interest(watch.events)))
             .collect();
+        // A descriptor of the host can only be waited for on a thread.
+        let patience = sources
+            .iter()
+            .all(|source| matches!(source, WakeSource::Queue(_)))
+            .then_some(PATIENCE);
         masked(process, args.ptr(4), || {
-            let outcome = wait_until(process, &sources, until, || {
+            let outcome = wait_or_park(process, &sources, until, patience, || {
                 let mut n = 0;
                 for (fd, open, watch) in &watched {
                     if watch.events == 0 || n == max {
@@ -279,6 +287,16 @@ fn epoll_wait_until(process: &Process, args: &Args, until: Option<Instant>) -> S
                 }
                 Ok((n > 0).then_some(n))
             });
+            if outcome == Err(Errno::ERESTART_RESTARTBLOCK) {
+                process.set_idle(Idle {
+                    watches: watched
+                        .iter()
+                        .filter(|(_, _, watch)| watch.events != 0)
+                        .map(|(_, open, watch)| (Arc::clone(open), interest(watch.events)))
+                        .collect(),
+                    deadline: *process.restart(),
+                });
+            }
             zero_at_deadline(outcome)
         })
     })

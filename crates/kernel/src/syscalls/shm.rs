@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use super::Args;
+use crate::copy::Copier;
 use crate::errno::{Errno, SysResult};
 use crate::memory::{AddressSpaceExt, Segment};
 use crate::process::Process;
@@ -28,6 +29,29 @@ struct Entry {
 #[derive(Default)]
 pub struct ShmTable {
     entries: Mutex<(u32, BTreeMap<u32, Entry>)>,
+}
+
+impl ShmTable {
+    /// The same segments' copies.
+    pub(crate) fn copy(&self, copier: &mut Copier) -> Result<Self, Errno> {
+        let (next, entries) = &*lock(&self.entries);
+        let mut copies = BTreeMap::new();
+        for (&id, entry) in entries {
+            let segment = copier.segment(&entry.segment)?;
+            let (key, creator) = (entry.key, entry.creator);
+            copies.insert(
+                id,
+                Entry {
+                    key,
+                    segment,
+                    creator,
+                },
+            );
+        }
+        Ok(Self {
+            entries: Mutex::new((*next, copies)),
+        })
+    }
 }
 
 /// How many processes have the segment mapped.

@@ -146,10 +146,7 @@ pub(super) fn setitimer(process: &Process, args: &Args) -> SysResult {
     }
     let interval = read_timeval32(process, args.ptr(1))?;
     let value = read_timeval32(process, args.ptr(1).offset(8)?)?;
-    let kernel = process.kernel()?;
-    let old = process
-        .itimer
-        .set(&process.shared()?, kernel.timers(), value, interval);
+    let old = process.itimer.set(&process.shared()?, value, interval);
     write_itimerval(process, args.ptr(2), old).map(|()| 0)
 }
 

@@ -95,6 +95,14 @@ impl AddressSpace for TestSpace {
         self.bytes_mut(addr, len).map(|bytes| bytes.fill(0))
     }
 
+    fn duplicate(
+        &self,
+        _: &[(GuestAddr, u32)],
+        _: &[(GuestAddr, u32, Arc<dyn Segment>, u64)],
+    ) -> Result<Arc<dyn AddressSpace>, Errno> {
+        Err(Errno::ENOMEM)
+    }
+
     fn heap_base(&self) -> GuestAddr {
         GuestAddr(0x20_0000)
     }
@@ -128,6 +136,10 @@ impl Segment for TestSegment {
             .ok_or(Errno::ENOMEM)?;
         self.bytes().resize(len, 0);
         Ok(())
+    }
+
+    fn duplicate(&self) -> Result<Arc<dyn Segment>, Errno> {
+        Ok(Arc::new(Self(Mutex::new(self.bytes().clone()))))
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize, Errno> {
@@ -273,7 +285,7 @@ impl Guest {
                 Err(Errno::from(std::io::Error::from_raw_os_error(-value)))
             }
             Outcome::Return(value) => Ok(value.cast_unsigned()),
-            Outcome::Unwind => panic!("the guest is to leave"),
+            Outcome::Park | Outcome::Unwind => panic!("the guest is to leave"),
         }
     }
 

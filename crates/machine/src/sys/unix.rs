@@ -177,6 +177,95 @@ pub fn memory_object(_name: &std::ffi::CStr, len: u64) -> io::Result<File> {
     Ok(file)
 }
 
+/// Copies the first `len` bytes of a memory object to another, which is zero; holes stay holes where the host tells of them.
+pub fn copy_data(from: &File, to: &File, len: u64) -> io::Result<()> {
+    let view = View::of(from, len)?;
+    let mut at = 0;
+    while at < len {
+        let (start, end) = match next_data(from, at)? {
+            Some((start, end)) => (start, end.min(len)),
+            None => break,
+        };
+        if start >= end {
+            break;
+        }
+        to.write_all_at(view.bytes(start, end), start)?;
+        at = end;
+    }
+    Ok(())
+}
+
+/// Where data begins and ends from `at` on.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn next_data(file: &File, at: u64) -> io::Result<Option<(u64, u64)>> {
+    let seek = |at: u64, whence| {
+        let at = libc::off_t::try_from(at).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+        // SAFETY: plain arguments; the descriptor is open. Nobody uses the position of a memory object.
+        let found = unsafe { libc::lseek(file.as_raw_fd(), at, whence) };
+        u64::try_from(found).map_err(|_| io::Error::last_os_error())
+    };
+    let start = match seek(at, libc::SEEK_DATA) {
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => return Ok(None),
+        other => other?,
+    };
+    Ok(Some((start, seek(start, libc::SEEK_HOLE)?)))
+}
+
+/// Where data begins and ends from `at` on.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn next_data(_file: &File, at: u64) -> io::Result<Option<(u64, u64)>> {
+    Ok(Some((at, u64::MAX)))
+}
+
+/// A memory object mapped for reading.
+struct View {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+impl View {
+    fn of(file: &File, len: u64) -> io::Result<Self> {
+        let len = usize::try_from(len).map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))?;
+        if len == 0 {
+            return Ok(Self {
+                start: NonNull::dangling(),
+                len,
+            });
+        }
+        // SAFETY: a fresh mapping at an address of the system's choice.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                len,
+                libc::PROT_READ,
+                libc::MAP_SHARED | libc::MAP_NORESERVE,
+                file.as_raw_fd(),
+                0,
+            )
+        };
+        check(start)?;
+        NonNull::new(start.cast())
+            .map(|start| Self { start, len })
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
+    }
+
+    /// Bytes from `start` to `end`, which is in range.
+    fn bytes(&self, start: u64, end: u64) -> &[u8] {
+        let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(self.len);
+        // SAFETY: clamped to the mapping, which lives as long as `self`. Others may write meanwhile only through the guests that are stopped for the copy.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr().add(at(start)), at(end) - at(start)) }
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        if self.len > 0 {
+            // SAFETY: ours alone.
+            unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+        }
+    }
+}
+
 /// `/proc/self/pagemap` (Documentation/admin-guide/mm/pagemap.rst): present, swapped, and "file page or shared anonymous".
 const PRESENT: u64 = 1 << 63;
 const SWAPPED: u64 = 1 << 62;

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::Superblock;
 use super::content::{Content, MAX_LEN};
+use crate::copy::Copier;
 use crate::errno::Errno;
 use crate::file::{File, FileKind, FileTime, Stat};
 use crate::fs::{GUEST_GID, GUEST_UID, now};
@@ -64,6 +65,10 @@ impl Inode {
             superblock: Arc::clone(superblock),
             state: RwLock::new(state),
         })
+    }
+
+    pub(super) fn superblock_address(&self) -> usize {
+        Arc::as_ptr(&self.superblock).addr()
     }
 
     pub(super) fn state(&self) -> RwLockReadGuard<'_, State> {
@@ -245,6 +250,11 @@ impl File for Inode {
             len,
             &self.superblock.budget,
         )
+    }
+
+    fn copy(&self, this: &Arc<dyn File>, copier: &mut Copier) -> Result<Arc<dyn File>, Errno> {
+        let copy = self.copied(copier).map(|inode| inode as Arc<dyn File>);
+        super::copy::or_itself(copy, this)
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -7,6 +7,7 @@
 //! Lock order: the tree's lock, then an inode's. Reads and writes of open files take only the inode's.
 
 mod content;
+mod copy;
 mod inode;
 mod tree;
 
@@ -19,6 +20,7 @@ use self::content::{Budget, Content};
 use self::inode::Inode;
 use self::tree::{Body, Node, ROOT, Tree};
 use super::{FileSystem, FsError, FsResult, FsUsage, OpenHow, next_device};
+use crate::copy::Copier;
 use crate::errno::Errno;
 use crate::file::{DirEntry, File, FileKind, FileTime, Stat};
 
@@ -449,6 +451,10 @@ impl FileSystem for MemFs {
         self.superblock.writable().is_err()
     }
 
+    fn copy(&self, copier: &mut Copier) -> Result<Option<Arc<dyn FileSystem>>, Errno> {
+        Ok(Some(Arc::new(self.copy_tree(copier))))
+    }
+
     fn usage(&self) -> FsResult<FsUsage> {
         let files = self.tree().nodes.len() as u64;
         let budget = &self.superblock.budget;
@@ -498,6 +504,10 @@ impl File for OpenDirectory {
         modified: Option<FileTime>,
     ) -> Result<(), Errno> {
         self.inode.utimes(accessed, modified)
+    }
+
+    fn copy(&self, this: &Arc<dyn File>, copier: &mut Copier) -> Result<Arc<dyn File>, Errno> {
+        copy::or_itself(self.copied(copier), this)
     }
 
     fn as_any(&self) -> &dyn Any {
