@@ -122,7 +122,12 @@ impl Copier {
         })
     }
 
-    fn process(&mut self, process: &Process, into: &Weak<Kernel>, gate: &Arc<Gate>) -> Result<Arc<Process>, Errno> {
+    fn process(
+        &mut self,
+        process: &Process,
+        into: &Weak<Kernel>,
+        gate: &Arc<Gate>,
+    ) -> Result<Arc<Process>, Errno> {
         let mut mm = process.mm().clone();
         mm.replace_segments(|segment| self.segment(segment))?;
         let shared: Vec<_> = mm

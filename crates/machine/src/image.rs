@@ -48,13 +48,7 @@ impl Image {
 
     /// Maps the data into a fresh space.
     pub(crate) fn map_into(&self, space: &sys::Reservation) -> Result<(), Errno> {
-        space.map_file(
-            Memory::offset(FIRST_BYTE),
-            self.len,
-            &self.data,
-            0,
-            false,
-        )?;
+        space.map_file(Memory::offset(FIRST_BYTE), self.len, &self.data, 0, false)?;
         Ok(())
     }
 

@@ -82,11 +82,7 @@ impl Gate {
 }
 
 fn queue_of<'a>(process: &'a Process, open: &'a OpenFile) -> Option<&'a WaitQueue> {
-    if open
-        .file
-        .as_any()
-        .is::<crate::net::event::SignalFd>()
-    {
+    if open.file.as_any().is::<crate::net::event::SignalFd>() {
         return Some(process.signals().queue());
     }
     open.file.wait_queue()
@@ -268,7 +264,11 @@ impl Process {
         if let (Ok(this), Ok(kernel)) = (self.shared(), self.kernel())
             && let Err(error) = kernel.machine().start(this, Entry::Resume)
         {
-            tracing::error!(pid = self.pid.0, ?error, "no thread for a process; it is killed");
+            tracing::error!(
+                pid = self.pid.0,
+                ?error,
+                "no thread for a process; it is killed"
+            );
             self.terminate(super::ExitStatus::Signaled(super::SIGKILL));
         }
     }

@@ -11,8 +11,8 @@ use crate::file::{File, OpenFile, Ready};
 use crate::memory::{AddressSpaceExt, GuestAddr};
 use crate::net::event::{Epoll, EventFd, SignalFd};
 use crate::process::Process;
-use crate::process::signal::SigSet;
 use crate::process::rest::Idle;
+use crate::process::signal::SigSet;
 use crate::wait::{WakeSource, lock, wait_or_park, wait_until};
 
 /// How long a process that waits for events keeps its thread.
