@@ -58,6 +58,8 @@ enum Command {
     Regress(regress::Options),
     /// PostgreSQL's own isolation suite against the embedded server
     Isolation(regress::Options),
+    /// Dumps of the regression database, restored into ours and native PostgreSQL and dumped again: all equal
+    Dumps(regress::DumpsOptions),
     /// Measures the embedded server beside native PostgreSQL
     Bench(bench::Options),
     /// Trains the profile that the optimiser uses and stores it as an input of the build
@@ -86,6 +88,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Image { dir, file } => std::fs::write(file, assets::image(&dir)?)?,
         Command::Regress(options) => return regress::run(regress::Suite::Core, &options),
         Command::Isolation(options) => return regress::run(regress::Suite::Isolation, &options),
+        Command::Dumps(options) => return regress::dumps(&options),
         Command::Bench(options) => bench::run(&options)?,
         Command::Release(options) => release::run(&options)?,
         Command::Pgo(options) => pgo::run(&options)?,
