@@ -26,6 +26,12 @@ void guest_deliver_signals(void);
  */
 pid_t fork_entry(void (*entry)(void *), void *argument);
 
+/* Sent to a process that handles it when it is a copy and begins to run as such; cannot be blocked. */
+enum { GUEST_SIGTHAW = 64 };
+
+/* What the embedding program tells the processes of a copy; its length, which may be more than size, 0 without any. */
+int guest_copy_note(void *buffer, unsigned size);
+
 /* Bytes of native stack in use. */
 __attribute__((import_module("kernel"), import_name("stack_depth"))) uint32_t guest_native_stack_depth(void);
 

@@ -18,6 +18,7 @@ enum {
 	CALL_FORK_ENTRY = 0x1001,
 	CALL_NEXT_SIGNAL = 0x1002,
 	CALL_SIGNAL_RETURN = 0x1003,
+	CALL_COPY_NOTE = 0x1006,
 	CALL_RT_SIGPROCMASK = 135,
 	RESTART = -512
 };
@@ -68,6 +69,11 @@ long __guest_syscall(long nr, long a, long b, long c, long d, long e, long f)
 void __guest_signals_init(void)
 {
 	__kernel_syscall(CALL_SET_SIGNAL_WORD, (long)&__guest_signal_word, 0, 0, 0, 0, 0);
+}
+
+int guest_copy_note(void *buffer, unsigned size)
+{
+	return __guest_syscall(CALL_COPY_NOTE, (long)buffer, size, 0, 0, 0, 0);
 }
 
 long __guest_fork_entry(void (*entry)(void *), void *argument)

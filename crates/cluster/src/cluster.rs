@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use pglite_oxide_kernel::fs::granted::GrantedFs;
+use pglite_oxide_kernel::file::File;
 use pglite_oxide_kernel::kernel::{ProcessInfo, SpawnOptions};
 use pglite_oxide_kernel::net::HostStream;
 use pglite_oxide_kernel::{Errno, ExitStatus, Kernel, Pid};
@@ -13,8 +13,8 @@ use pglite_oxide_kernel::{Errno, ExitStatus, Kernel, Pid};
 use crate::control;
 use crate::error::{ConnectError, ShutdownError, SignalError, StartError};
 use crate::log::{PREFIX, Tail};
-use crate::options::{ClusterOptions, Durability, Root, check_setting};
-use crate::root::RootDirectory;
+use crate::options::{ClusterOptions, Durability, Listener, Root, check_setting};
+use crate::root::{Contents, RootDirectory};
 use crate::world::{self, DATA, ENVIRONMENT, HBA, Listening, SOCKETS, WorldOptions};
 
 /// How long a start may take, crash recovery included.
@@ -50,12 +50,12 @@ pub enum ShutdownMode {
 /// the next start recovers); a temporary one at once.
 pub struct Cluster {
     kernel: Arc<Kernel>,
-    /// Directories of the host that programs were given.
-    granted: Arc<GrantedFs>,
     postmaster: Pid,
     port: u16,
     root: Root,
     log: Tail,
+    /// What the guest's standard output is.
+    output: Arc<dyn File>,
     /// Released last.
     _directory: Option<RootDirectory>,
 }
@@ -71,21 +71,26 @@ impl Cluster {
         }
         let salt = COUNTER.fetch_add(1, Ordering::Relaxed);
         let (data, directory) = match &options.root {
+            Root::Temporary if options.data.is_some() => (
+                world::given_data(options.data.as_ref())?,
+                None,
+            ),
             Root::Temporary => (
                 world::temporary_data(control::new_identifier(salt ^ std::process::id()))?,
                 None,
             ),
             Root::Directory(path) => {
-                let directory =
-                    RootDirectory::open(path, world::template()?, salt ^ std::process::id())?;
+                let contents = match &options.data {
+                    Some(data) => Contents::Archive(data),
+                    None => Contents::Template(world::template()?),
+                };
+                let directory = RootDirectory::open(path, &contents, salt ^ std::process::id())?;
                 (world::host_data(directory.data())?, Some(directory))
             }
         };
         let arguments = Arguments::of(&options);
-        let granted = Arc::new(GrantedFs::new());
         let (kernel, listening) = world::boot(WorldOptions {
             data,
-            granted: Arc::clone(&granted),
             listeners: options.listeners,
             tcp_auth: options.tcp_auth,
             mounts: options.mounts,
@@ -99,7 +104,7 @@ impl Cluster {
             argv: arguments.with(&listening),
             envp: ENVIRONMENT.iter().map(|&word| word.to_owned()).collect(),
             cwd: "/".to_owned(),
-            stdio: [world::null(&kernel)?, Arc::clone(&output), output],
+            stdio: [world::null(&kernel)?, Arc::clone(&output), Arc::clone(&output)],
         })?;
         // From here on, dropping it cleans up.
         let cluster = Self {
@@ -107,13 +112,40 @@ impl Cluster {
             port: listening.port,
             root: options.root,
             log,
+            output,
             kernel,
-            granted,
             _directory: directory,
         };
         drop(process);
         cluster.wait_ready()?;
         Ok(cluster)
+    }
+
+    /// A cluster that goes on in a copied kernel.
+    pub(crate) fn of_copy(
+        kernel: Arc<Kernel>,
+        postmaster: Pid,
+        port: u16,
+        log: Tail,
+        output: Arc<dyn File>,
+    ) -> Self {
+        Self {
+            kernel,
+            postmaster,
+            port,
+            root: Root::Temporary,
+            log,
+            output,
+            _directory: None,
+        }
+    }
+
+    pub(crate) fn postmaster(&self) -> Pid {
+        self.postmaster
+    }
+
+    pub(crate) fn output(&self) -> &Arc<dyn File> {
+        &self.output
     }
 
     fn wait_ready(&self) -> Result<(), StartError> {
@@ -150,15 +182,32 @@ impl Cluster {
         }
     }
 
+    /// Takes connections on one more socket of the host, until the cluster is dropped. The guest's settings do not tell of it.
+    ///
+    /// # Errors
+    /// [`StartError::Kernel`] when the cluster has stopped.
+    pub fn listen(&self, listener: Listener) -> Result<(), StartError> {
+        let path = self.socket();
+        match listener {
+            Listener::Tcp(listener) => self.kernel.net().forward_tcp(listener, &path)?,
+            Listener::Unix(listener) => self.kernel.net().forward_unix(listener, &path)?,
+        }
+        Ok(())
+    }
+
+    /// The guest's own socket.
+    fn socket(&self) -> String {
+        format!("{SOCKETS}/.s.PGSQL.{}", self.port)
+    }
+
     /// A connection to the postmaster, through memory. Does not block.
     ///
     /// # Errors
     /// [`ConnectError::NotListening`] when the cluster has stopped or is stopping.
     pub fn connect(&self) -> Result<HostStream, ConnectError> {
-        let path = format!("{SOCKETS}/.s.PGSQL.{}", self.port);
         self.kernel
             .net()
-            .connect_unix(&path)
+            .connect_unix(&self.socket())
             .map_err(|error| match error {
                 Errno::ECONNREFUSED => ConnectError::NotListening,
                 Errno::EAGAIN => ConnectError::Busy,
@@ -169,11 +218,6 @@ impl Cluster {
     /// The kernel that everything of this cluster runs in.
     pub(crate) fn kernel(&self) -> &Arc<Kernel> {
         &self.kernel
-    }
-
-    /// What was granted to programs.
-    pub(crate) fn granted(&self) -> &GrantedFs {
-        &self.granted
     }
 
     /// True while the postmaster runs.

@@ -50,6 +50,12 @@ pub enum StartError {
         /// What is wrong.
         reason: String,
     },
+    /// An archive was to be loaded into a directory that has a cluster already. It is left as it is.
+    #[error("{} is not empty: an archive is loaded into a new directory only", path.display())]
+    NotEmpty {
+        /// The data directory.
+        path: PathBuf,
+    },
     /// A setting that cannot be given.
     #[error("the setting {name:?} cannot be used: {reason}")]
     Setting {
@@ -132,6 +138,21 @@ pub enum ShutdownError {
     },
     /// The kernel refused.
     #[error("the postmaster could not be waited for")]
+    Kernel(#[from] Errno),
+}
+
+/// Why a cluster was not copied.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// Its data is in a directory of the host, which is not copied with the processes.
+    #[error("the data of this cluster is in a directory: copy that with `backup`, or open a temporary database")]
+    Persistent,
+    /// It has stopped.
+    #[error("the cluster has stopped")]
+    NotRunning,
+    /// The kernel refused: no memory, or a process that did not stop.
+    #[error("the cluster could not be copied")]
     Kernel(#[from] Errno),
 }
 

@@ -4,17 +4,22 @@
 
 mod cluster;
 mod control;
+mod data;
 mod error;
 mod log;
 mod options;
 mod program;
 mod root;
+mod snapshot;
 mod world;
 
 pub use cluster::{Cluster, ShutdownMode};
-pub use error::{ConnectError, ShutdownError, SignalError, StartError};
+pub use data::{DataDirectory, DataEntry};
+pub use error::{ConnectError, ShutdownError, SignalError, SnapshotError, StartError};
 pub use options::{ClusterOptions, Durability, Listener, Root, TcpAuth};
 pub use pglite_oxide_kernel::ExitStatus;
+pub use snapshot::{Opened, Snapshot};
+
 pub use pglite_oxide_kernel::kernel::ProcessInfo;
 pub use pglite_oxide_kernel::net::HostStream as Stream;
 pub use program::{

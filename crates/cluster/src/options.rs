@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
+use crate::data::DataDirectory;
 use crate::error::StartError;
 
 /// Where the data is.
@@ -50,6 +51,8 @@ pub enum TcpAuth {
 pub struct ClusterOptions {
     /// Where the data is.
     pub root: Root,
+    /// What a new data directory begins with, instead of the template. One that is not empty is refused then.
+    pub data: Option<DataDirectory>,
     /// PostgreSQL's settings by name, given on the postmaster's command line: they override `postgresql.conf`.
     pub settings: Vec<(String, String)>,
     /// Arguments for the postmaster, after all others.
@@ -76,6 +79,7 @@ impl ClusterOptions {
     pub fn new(root: Root) -> Self {
         Self {
             root,
+            data: None,
             settings: Vec::new(),
             startup_args: Vec::new(),
             debug_level: None,

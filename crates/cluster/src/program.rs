@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pglite_oxide_kernel::file::{File, WindowSize};
-use pglite_oxide_kernel::fs::granted::{Grant, GrantedFs};
+use pglite_oxide_kernel::fs::FileSystem;
+use pglite_oxide_kernel::fs::granted::Grant;
 use pglite_oxide_kernel::fs::host::HostFs;
 use pglite_oxide_kernel::fs::log::LineSink;
 use pglite_oxide_kernel::fs::mem::MemFs;
@@ -154,11 +155,8 @@ impl GrantedDirectory {
         &self.path
     }
 
-    fn new(
-        granted: &GrantedFs,
-        directory: Arc<dyn pglite_oxide_kernel::fs::FileSystem>,
-    ) -> Result<Self, Errno> {
-        let grant = granted.grant(directory)?;
+    fn new(directory: Arc<dyn FileSystem>) -> Result<Self, Errno> {
+        let grant = world::granted().grant(directory)?;
         Ok(Self {
             path: format!("{GRANTS}/{}", grant.name()),
             _grant: grant,
@@ -234,10 +232,7 @@ impl Cluster {
             path: directory.to_owned(),
             source,
         })?;
-        Ok(Arc::new(GrantedDirectory::new(
-            self.granted(),
-            Arc::new(files),
-        )?))
+        Ok(Arc::new(GrantedDirectory::new(Arc::new(files))?))
     }
 
     /// Starts a program; any number may run at once. Does not wait for its end. The cluster needs not run: some programs only read its files.
@@ -254,10 +249,7 @@ impl Cluster {
                 known: self.programs(),
             });
         }
-        let home = Arc::new(GrantedDirectory::new(
-            self.granted(),
-            Arc::new(MemFs::new()),
-        )?);
+        let home = Arc::new(GrantedDirectory::new(Arc::new(MemFs::new()))?);
         let (stdin, given_input) = input(&kernel, program.stdin)?;
         let (stdout, taken_output) = output(&kernel, program.stdout)?;
         let (stderr, taken_error) = output(&kernel, program.stderr)?;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use pglite_oxide_assets::{Kind, Tree};
 
 use crate::control;
+use crate::data::{DataDirectory, DataEntry};
 use crate::error::StartError;
 
 /// Held for as long as the cluster runs; says who holds it.
@@ -36,7 +37,11 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StartE
 
 impl RootDirectory {
     /// Opens `root` for this process alone, and makes a cluster from `template` in it if there is none.
-    pub(crate) fn open(root: &Path, template: Tree<'_>, salt: u32) -> Result<Self, StartError> {
+    pub(crate) fn open(
+        root: &Path,
+        contents: &Contents<'_>,
+        salt: u32,
+    ) -> Result<Self, StartError> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -45,7 +50,9 @@ impl RootDirectory {
         let lock = lock(root)?;
         let data = root.join(DATA);
         if is_empty(&data)? {
-            fill(root, template, control::new_identifier(salt))?;
+            fill(root, contents, control::new_identifier(salt))?;
+        } else if matches!(contents, Contents::Archive(_)) {
+            return Err(StartError::NotEmpty { path: data });
         } else {
             check(&data)?;
         }
@@ -67,6 +74,14 @@ impl RootDirectory {
     pub(crate) fn data(&self) -> &Path {
         &self.data
     }
+}
+
+/// What an empty directory is filled with.
+pub(crate) enum Contents<'a> {
+    /// What `initdb` leaves, with an identifier of its own.
+    Template(Tree<'a>),
+    /// A backup, as it is.
+    Archive(&'a DataDirectory),
 }
 
 /// Locks the directory with `flock(2)`: the lock ends with the process, however it ends, and also holds between two openings in one process.
@@ -137,7 +152,7 @@ fn check(data: &Path) -> Result<(), StartError> {
 }
 
 /// Makes the data directory under another name, makes it durable, and then gives it its name: nobody ever opens a part of one.
-fn fill(root: &Path, template: Tree<'_>, identifier: u64) -> Result<(), StartError> {
+fn fill(root: &Path, contents: &Contents<'_>, identifier: u64) -> Result<(), StartError> {
     let unfinished = root.join(UNFINISHED);
     match fs::remove_dir_all(&unfinished) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -145,17 +160,66 @@ fn fill(root: &Path, template: Tree<'_>, identifier: u64) -> Result<(), StartErr
         }
         _ => {}
     }
+    let directories = match contents {
+        Contents::Template(template) => fill_from_template(&unfinished, *template, identifier)?,
+        Contents::Archive(data) => fill_from_archive(&unfinished, data)?,
+    };
+    for path in directories {
+        sync_directory(&path).map_err(failed("syncing", &path))?;
+    }
+    let data = root.join(DATA);
+    fs::rename(&unfinished, &data).map_err(failed("renaming to", &data))?;
+    sync_directory(root).map_err(failed("syncing", root))
+}
+
+fn make_directory(path: &Path) -> Result<(), StartError> {
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(path)
+        .map_err(failed("making the directory", path))
+}
+
+/// Writes the archive's files; the directories, which are still to be synced.
+fn fill_from_archive(unfinished: &Path, data: &DataDirectory) -> Result<Vec<PathBuf>, StartError> {
+    make_directory(unfinished)?;
+    let mut directories = vec![unfinished.to_owned()];
+    data.walk(|path, entry, bytes| {
+        let path = unfinished.join(path);
+        match entry {
+            DataEntry::Directory => {
+                make_directory(&path)?;
+                directories.push(path);
+            }
+            DataEntry::File(len) => {
+                write_file(&path, bytes, *len).map_err(failed("writing", &path))?;
+            }
+            DataEntry::Symlink(target) => {
+                std::os::unix::fs::symlink(target, &path).map_err(failed("linking", &path))?;
+            }
+        }
+        Ok::<(), StartError>(())
+    })?;
+    Ok(directories)
+}
+
+/// Writes the template's files; the directories, which are still to be synced.
+fn fill_from_template(
+    unfinished: &Path,
+    template: Tree<'_>,
+    identifier: u64,
+) -> Result<Vec<PathBuf>, StartError> {
+    let mut directories = Vec::new();
     for entry in template.entries() {
         let path = if entry.path.is_empty() {
-            unfinished.clone()
+            unfinished.to_owned()
         } else {
             unfinished.join(entry.path)
         };
         match entry.kind {
-            Kind::Directory => fs::DirBuilder::new()
-                .mode(0o700)
-                .create(&path)
-                .map_err(failed("making the directory", &path))?,
+            Kind::Directory => {
+                make_directory(&path)?;
+                directories.push(path);
+            }
             Kind::File => {
                 let contents = personal(entry.path, entry.contents, identifier);
                 write_file(
@@ -171,16 +235,7 @@ fn fill(root: &Path, template: Tree<'_>, identifier: u64) -> Result<(), StartErr
             }
         }
     }
-    for entry in template
-        .entries()
-        .filter(|entry| entry.kind == Kind::Directory)
-    {
-        let path = unfinished.join(entry.path);
-        sync_directory(&path).map_err(failed("syncing", &path))?;
-    }
-    let data = root.join(DATA);
-    fs::rename(&unfinished, &data).map_err(failed("renaming to", &data))?;
-    sync_directory(root).map_err(failed("syncing", root))
+    Ok(directories)
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {

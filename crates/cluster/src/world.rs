@@ -18,6 +18,7 @@ use pglite_oxide_kernel::net::Net;
 use pglite_oxide_kernel::{Errno, Kernel, KernelOptions};
 use pglite_oxide_machine::NativeMachine;
 
+use crate::data::DataDirectory;
 use crate::error::StartError;
 use crate::options::{Listener, TcpAuth};
 use crate::program::ProgramError;
@@ -62,6 +63,12 @@ pub(crate) fn add_programs() -> Result<(), ProgramError> {
     let tools = pglite_oxide_aot::tools().ok_or(ProgramError::NotBuilt)?;
     let machine = machine().map_err(|_| ProgramError::NotBuilt)?;
     Ok(machine.add_multicall(tools)?)
+}
+
+/// What is granted to programs, in all clusters of this process: the names are random, so that one cluster's programs find no other's.
+pub(crate) fn granted() -> Arc<GrantedFs> {
+    static GRANTED: OnceLock<Arc<GrantedFs>> = OnceLock::new();
+    Arc::clone(GRANTED.get_or_init(Arc::default))
 }
 
 /// The template, or why there is none.
@@ -133,6 +140,13 @@ pub(crate) fn temporary_data(identifier: u64) -> Result<Arc<dyn FileSystem>, Sta
     // PostgreSQL insists on it.
     files.set_mode("", 0o700).map_err(errno)?;
     Ok(Arc::new(files))
+}
+
+/// The data of a temporary cluster that begins with a backup.
+pub(crate) fn given_data(
+    data: Option<&DataDirectory>,
+) -> Result<Arc<dyn FileSystem>, StartError> {
+    Ok(Arc::new(data.ok_or(Errno::ENOENT)?.file_system()?))
 }
 
 /// The data of a cluster in a directory of the host.
@@ -221,7 +235,6 @@ fn hba(auth: TcpAuth) -> String {
 /// How the kernel is made.
 pub(crate) struct WorldOptions {
     pub(crate) data: Arc<dyn FileSystem>,
-    pub(crate) granted: Arc<GrantedFs>,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) tcp_auth: TcpAuth,
     pub(crate) mounts: Vec<PathBuf>,
@@ -239,7 +252,7 @@ pub(crate) fn boot(options: WorldOptions) -> Result<(Arc<Kernel>, Listening), St
     vfs.mount("/dev", Arc::new(DevFs::new()));
     vfs.mount("/dev/shm", Arc::new(ShmFs::new(machine.clone())));
     vfs.mount(DATA, options.data);
-    vfs.mount(GRANTS, options.granted);
+    vfs.mount(GRANTS, granted());
     for (directory, mode) in [
         ("/tmp", 0o1777),
         ("/etc", 0o755),

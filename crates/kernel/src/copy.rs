@@ -8,6 +8,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use crate::kernel::Kernel;
 use crate::memory::Segment;
 use crate::net::HostStream;
 use crate::net::copy::Streams;
-use crate::process::rest::{Gate, Idle, Rest, State};
+use crate::process::rest::{Gate, Idle, Rest};
 use crate::process::{NewProcess, Process};
 use crate::wait::{HostThread, WakeSource, lock, wait_until};
 
@@ -34,6 +35,8 @@ pub struct CopyOptions<'a> {
     pub replace: Vec<(Arc<dyn File>, Arc<dyn File>)>,
     /// The host's ends of connections that go on in the copy.
     pub keep: Vec<&'a HostStream>,
+    /// What the copy's processes are told when they ask (`copy_note`).
+    pub note: Vec<u8>,
 }
 
 /// A copied kernel, frozen, and its ends of the connections that were kept, in order.
@@ -54,6 +57,8 @@ pub struct Copier {
     pub(crate) streams: Streams,
     /// Added to every time of the original.
     shift: Duration,
+    /// True while at most one process of the copy runs.
+    sole: Arc<AtomicBool>,
 }
 
 fn address<T: ?Sized>(of: &Arc<T>) -> usize {
@@ -88,7 +93,7 @@ impl Copier {
         if let Some(copy) = self.segments.get(&segment.id()) {
             return Ok(Arc::clone(copy));
         }
-        let copy = segment.duplicate()?;
+        let copy = segment.duplicate(&self.sole)?;
         self.segments.insert(segment.id(), Arc::clone(&copy));
         Ok(copy)
     }
@@ -161,17 +166,6 @@ impl Copier {
     }
 }
 
-impl Rest {
-    fn frozen(idle: Option<Idle>) -> Self {
-        Self {
-            state: State::Frozen,
-            idle,
-            copied: true,
-            ..Self::default()
-        }
-    }
-}
-
 /// Lets the original go on, however the copy ends.
 struct Stopped<'a>(&'a Kernel);
 
@@ -204,6 +198,7 @@ impl Kernel {
             others: HashMap::new(),
             streams: Streams::default(),
             shift: self.frozen_for(),
+            sole: Arc::new(AtomicBool::new(true)),
         };
         let vfs = self.vfs().copy(&mut copier)?;
         let net = self.net().copy(&mut copier);
@@ -212,13 +207,25 @@ impl Kernel {
             streams.push(stream.copy(&mut copier));
         }
         let live = self.live();
-        let kernel = self.sibling(vfs, net, self.shm().copy(&mut copier)?);
+        let kernel = self.sibling(vfs, net, self.shm().copy(&mut copier)?, options.note, &copier.sole);
         for process in &live {
             let copy = copier.process(process, kernel.weak(), kernel.gate())?;
             kernel.adopt(copy);
         }
         copier.streams.close_lost_ends();
         Ok(KernelCopy { kernel, streams })
+    }
+
+    /// Runs `look` while all guests stand still. Blocks until they do, as [`Self::duplicate`].
+    ///
+    /// # Errors
+    /// `ETIMEDOUT` if a process does not stop within 10 seconds.
+    pub fn while_stopped<T>(&self, look: impl FnOnce() -> T) -> Result<T, Errno> {
+        let _one = lock(self.copying());
+        self.gate().close();
+        let _stopped = Stopped(self);
+        self.wait_stopped()?;
+        Ok(look())
     }
 
     fn wait_stopped(&self) -> Result<(), Errno> {

@@ -1,7 +1,7 @@
 //! The kernel object: process table, spawning, waiting for the end.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use crate::net::Net;
 use crate::process::mm::{Backing, Mm};
 use crate::process::rest::{Gate, Rest};
 use crate::process::signal::{SI_USER, SIGKILL, SigInfo, SignalState};
+use crate::process::sole::Sole;
 use crate::process::timer;
 use crate::process::{ExitStatus, FsContext, NewProcess, Pid, Process, Zombie};
 use crate::syscalls::futex::FutexTable;
@@ -98,6 +99,9 @@ pub struct Kernel {
     copying: Mutex<()>,
     /// When this copy was made, until it begins to run.
     frozen_at: Mutex<Option<Instant>>,
+    /// What a copy is told of itself.
+    note: Vec<u8>,
+    sole: Sole,
 }
 
 impl Kernel {
@@ -120,11 +124,13 @@ impl Kernel {
             gate: Arc::default(),
             copying: Mutex::default(),
             frozen_at: Mutex::default(),
+            note: Vec::new(),
+            sole: Sole::default(),
         })
     }
 
     /// A frozen kernel with this one's settings and no process yet.
-    pub(crate) fn sibling(&self, vfs: Vfs, net: Net, shm: ShmTable) -> Arc<Self> {
+    pub(crate) fn sibling(&self, vfs: Vfs, net: Net, shm: ShmTable, note: Vec<u8>, sole: &Arc<AtomicBool>) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             machine: Arc::clone(&self.machine),
@@ -141,7 +147,17 @@ impl Kernel {
             gate: Arc::new(Gate::closed()),
             copying: Mutex::default(),
             frozen_at: Mutex::new(Some(Instant::now())),
+            note,
+            sole: Sole::of_copy(sole),
         })
+    }
+
+    pub(crate) fn sole(&self) -> &Sole {
+        &self.sole
+    }
+
+    pub(crate) fn note(&self) -> &[u8] {
+        &self.note
     }
 
     pub(crate) fn weak(&self) -> &Weak<Self> {
@@ -293,6 +309,7 @@ impl Kernel {
 
     /// `fork_entry`: a child that is a copy of `parent` and runs `function(arg)`.
     pub(crate) fn fork(&self, parent: &Process, function: u32, arg: u32) -> Result<Pid, Errno> {
+        parent.end_sole(self)?;
         let mm = parent.mm().clone();
         let space = self.machine.fork(parent.space(), &mm.private_ranges())?;
         for (at, len, segment, offset) in mm.shared() {
@@ -401,6 +418,7 @@ impl Kernel {
     /// Ends every process as `SIGKILL` does and waits until their threads have left the guest; false if some have not by the deadline.
     /// Processes forked meanwhile are ended, too.
     pub fn kill_all(&self, deadline: Instant) -> bool {
+        self.sole.close();
         let thread = HostThread::default();
         loop {
             let live = self.live();

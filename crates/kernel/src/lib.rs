@@ -20,6 +20,7 @@ pub mod kernel;
 pub mod memory;
 pub mod net;
 pub mod process;
+pub(crate) mod reactor;
 pub mod syscalls;
 pub mod wait;
 

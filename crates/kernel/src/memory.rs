@@ -4,7 +4,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use crate::errno::Errno;
 use crate::process::Process;
@@ -160,8 +160,12 @@ pub trait Segment: Send + Sync {
     }
     /// Grows or shrinks; new bytes are zero.
     fn resize(&self, len: u64) -> Result<(), Errno>;
-    /// Another segment with the same contents as this one has now.
-    fn duplicate(&self) -> Result<Arc<dyn Segment>, Errno>;
+    /// Another segment with the same contents as this one has now, for a kernel in which, while `sole` is true, at most one process that maps it runs.
+    fn duplicate(&self, sole: &Arc<AtomicBool>) -> Result<Arc<dyn Segment>, Errno>;
+    /// Prepares it for a second process, after `sole` has become false, while the one that has it mapped stands still.
+    fn share(&self) -> Result<(), Errno> {
+        Ok(())
+    }
     /// Copies out of the segment; short at its end.
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize, Errno>;
     /// Copies into the segment; short at its end.

@@ -2,40 +2,29 @@
 //!
 //! Copies of copies share what they have in common: each freezing adds a layer with the pages that are new since the one before.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use pglite_oxide_kernel::Errno;
 use pglite_oxide_kernel::memory::GuestAddr;
 
+use crate::layer::{Found, Layer};
 use crate::module::Module;
 use crate::space::{Memory, SPAN};
 use crate::sys;
 
-/// Clean pages between two runs of dirty ones that are rather copied than mapped apart.
-const GAP_PAGES: usize = 8;
 /// Layers beyond this are made one: each costs mappings in every copy.
 const LAYERS_MAX: usize = 3;
 
-/// Consecutive bytes of guest memory in a layer's file.
-struct Run {
-    start: u32,
-    len: u32,
-    offset: u64,
-}
-
-/// What one freezing found.
-struct Layer {
-    /// Zero in this layer, whatever is below.
+/// One freezing's pages.
+struct Pages {
+    /// Zero from here on, whatever is below.
     zeroed: Vec<(u32, u32)>,
-    file: File,
-    runs: Vec<Run>,
+    layer: Layer,
 }
 
 /// A parked process.
 pub(crate) struct Frozen {
-    layers: Vec<Arc<Layer>>,
+    layers: Vec<Arc<Pages>>,
     instance: Vec<u64>,
     context: Vec<u64>,
     /// The native stack in use, and where in the space it lies.
@@ -55,15 +44,15 @@ impl Frozen {
         private: &[(GuestAddr, u32)],
     ) -> Result<Self, Errno> {
         let mut layers = base.map(|base| base.layers.clone()).unwrap_or_default();
-        let layer = if layers.len() < LAYERS_MAX {
-            Layer::of_dirty(memory, zeroed, private)?
+        let pages = if layers.len() < LAYERS_MAX {
+            Pages::of_dirty(memory, zeroed, private)?
         } else {
             None
         };
-        match layer {
-            Some(layer) if layer.runs.is_empty() && layer.zeroed.is_empty() => {}
-            Some(layer) => layers.push(Arc::new(layer)),
-            None => layers = vec![Arc::new(Layer::of_all(memory, private)?)],
+        match pages {
+            Some(pages) if pages.layer.is_empty() && pages.zeroed.is_empty() => {}
+            Some(pages) => layers.push(Arc::new(pages)),
+            None => layers = vec![Arc::new(Pages::of_all(memory, private)?)],
         }
         let context = memory.context();
         // SAFETY: the context is mapped, and its process parked, so nobody writes there.
@@ -80,31 +69,22 @@ impl Frozen {
 
     /// True if some of its pages are in the range.
     pub(crate) fn touches(&self, start: u32, end: u32) -> bool {
-        self.layers.iter().any(|layer| {
-            layer
-                .runs
-                .iter()
-                .any(|run| run.start < end && start < run.start + run.len)
-        })
+        self.layers
+            .iter()
+            .any(|pages| pages.layer.touches(u64::from(start), u64::from(end)))
     }
 
     /// Maps its pages into a fresh memory that holds the program's image.
     pub(crate) fn map_into(&self, memory: &Memory) -> Result<(), Errno> {
-        for layer in &self.layers {
-            for &(start, end) in &layer.zeroed {
+        for pages in &self.layers {
+            for &(start, end) in &pages.zeroed {
                 memory
                     .reservation()
                     .map_zero(Memory::offset(start), (end - start) as usize)?;
             }
-            for run in &layer.runs {
-                memory.reservation().map_file(
-                    Memory::offset(run.start),
-                    run.len as usize,
-                    &layer.file,
-                    run.offset,
-                    false,
-                )?;
-            }
+            pages
+                .layer
+                .map_into(memory.reservation(), Memory::offset(0), (0, 1 << 32))?;
         }
         Ok(())
     }
@@ -137,77 +117,61 @@ fn words(from: *const u8, len: usize) -> Vec<u64> {
     out
 }
 
-fn bytes(memory: &Memory, start: u32, len: u32) -> &[u8] {
-    // SAFETY: the range lies in guest memory, which is mapped; the process is parked, so nobody writes to its private memory.
-    unsafe { std::slice::from_raw_parts(memory.byte(start), len as usize) }
+/// Guest memory of a parked process.
+fn bytes(memory: &Memory, start: u64, len: u64) -> &[u8] {
+    let (start, len) = (
+        u32::try_from(start).unwrap_or(0),
+        usize::try_from(len).unwrap_or(0),
+    );
+    // SAFETY: callers pass ranges of guest memory, which is mapped; the process is parked, so nobody writes to its private memory.
+    unsafe { std::slice::from_raw_parts(memory.byte(start), len) }
 }
 
-fn narrow(bytes: usize) -> u32 {
-    u32::try_from(bytes).unwrap_or(u32::MAX)
-}
-
-impl Layer {
+impl Pages {
     /// The pages that the process has of its own; `None` if the host cannot tell which these are.
     fn of_dirty(
         memory: &Memory,
         zeroed: Vec<(u32, u32)>,
         private: &[(GuestAddr, u32)],
     ) -> Result<Option<Self>, Errno> {
-        let gap = narrow(GAP_PAGES * sys::page_size());
-        let mut runs: Vec<(u32, u32)> = Vec::new();
+        let mut found = Found::new();
         for &(start, len) in private {
-            let first = runs.len();
+            found.separate();
             let known = sys::dirty_runs(memory.byte(start.0), len as usize, |offset, len| {
-                let (from, len) = (start.0 + narrow(offset), narrow(len));
-                match runs[first..].last_mut() {
-                    Some(last) if from - (last.0 + last.1) <= gap => last.1 = from + len - last.0,
-                    _ => runs.push((from, len)),
-                }
+                found.add(u64::from(start.0) + offset as u64, len as u64);
             });
             if !known {
                 return Ok(None);
             }
         }
-        Self::write(memory, zeroed, &runs).map(Some)
+        Self::write(memory, zeroed, &found).map(Some)
     }
 
     /// Everything that is not zero.
     fn of_all(memory: &Memory, private: &[(GuestAddr, u32)]) -> Result<Self, Errno> {
-        let page = narrow(sys::page_size());
-        let mut runs: Vec<(u32, u32)> = Vec::new();
+        let page = sys::page_size() as u64;
+        let mut found = Found::new();
         for &(start, len) in private {
-            for at in (start.0..start.0 + len).step_by(page as usize) {
-                let len = page.min(start.0 + len - at);
-                if bytes(memory, at, len).iter().all(|&byte| byte == 0) {
-                    continue;
+            found.separate();
+            let (from, to) = (u64::from(start.0), u64::from(start.0) + u64::from(len));
+            let mut at = from;
+            while at < to {
+                let len = page.min(to - at);
+                if bytes(memory, at, len).iter().any(|&byte| byte != 0) {
+                    found.add(at, len);
                 }
-                match runs.last_mut() {
-                    Some(last) if last.0 + last.1 == at => last.1 += len,
-                    _ => runs.push((at, len)),
-                }
+                at += len;
             }
         }
         let zeroed = private
             .iter()
             .map(|&(start, len)| (start.0, start.0 + len))
             .collect();
-        Self::write(memory, zeroed, &runs)
+        Self::write(memory, zeroed, &found)
     }
 
-    fn write(
-        memory: &Memory,
-        zeroed: Vec<(u32, u32)>,
-        found: &[(u32, u32)],
-    ) -> Result<Self, Errno> {
-        let total: u64 = found.iter().map(|&(_, len)| u64::from(len)).sum();
-        let file = sys::memory_object(c"pglite-frozen", total)?;
-        let mut runs = Vec::with_capacity(found.len());
-        let mut offset = 0;
-        for &(start, len) in found {
-            file.write_all_at(bytes(memory, start, len), offset)?;
-            runs.push(Run { start, len, offset });
-            offset += u64::from(len);
-        }
-        Ok(Self { zeroed, file, runs })
+    fn write(memory: &Memory, zeroed: Vec<(u32, u32)>, found: &Found) -> Result<Self, Errno> {
+        let layer = Layer::write(found, |start, len| bytes(memory, start, len))?;
+        Ok(Self { zeroed, layer })
     }
 }

@@ -1,6 +1,6 @@
 //! The machine: address spaces, images, shared segments, threads and traps for guests compiled ahead of time.
 //!
-//! It implements [`pglite_oxide_kernel::memory::Machine`]. All `unsafe` code of the workspace is here, in [`sys`] (mapping memory), [`space`], [`image`], `frozen`, [`module`],
+//! It implements [`pglite_oxide_kernel::memory::Machine`]. All `unsafe` code of the workspace is here, in [`sys`] (mapping memory), [`space`], [`image`], [`segment`], `frozen`, [`module`],
 //! `trap` and `thread`.
 //!
 //! # How a guest is confined
@@ -13,6 +13,7 @@
 
 mod frozen;
 pub mod image;
+mod layer;
 mod machine;
 pub mod module;
 pub mod segment;

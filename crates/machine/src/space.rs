@@ -107,6 +107,12 @@ struct Shared {
     offset: u64,
 }
 
+impl Shared {
+    fn segment(&self) -> Result<&MemorySegment, Errno> {
+        self.segment.as_any().downcast_ref().ok_or(Errno::EINVAL)
+    }
+}
+
 /// A guest's linear memory, with native stack, instance and context below it.
 ///
 /// **Invariant:** once it is mapped, `[FIRST_BYTE, MEMORY_SIZE)` is readable and writable, so a checked address never faults, except past the end of a
@@ -239,19 +245,12 @@ fn check_range(start: u32, len: u32) -> Result<(), Errno> {
 }
 
 fn map_shared(memory: &Memory, entry: &Shared) -> Result<(), Errno> {
-    let segment = entry
-        .segment
-        .as_any()
-        .downcast_ref::<MemorySegment>()
-        .ok_or(Errno::EINVAL)?;
-    memory.reservation.map_file(
+    entry.segment()?.map_into(
+        &memory.reservation,
         Memory::offset(entry.from),
         (entry.to - entry.from) as usize,
-        segment.file(),
         entry.offset,
-        true,
-    )?;
-    Ok(())
+    )
 }
 
 /// Copies the pages of `[start, start + len)` that the parent has of its own. Both began alike, the child has not started, and the parent is in the kernel.
@@ -278,6 +277,18 @@ fn copy_dirty(parent: &Memory, child: &Memory, start: u32, len: usize) {
         };
         if old != new {
             copy(offset, size);
+        }
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        if let Some(memory) = self.memory.get() {
+            for entry in &self.mapped().shared {
+                if let Ok(segment) = entry.segment() {
+                    segment.unmapped(memory.byte(entry.from).cast_const());
+                }
+            }
         }
     }
 }
@@ -332,10 +343,14 @@ impl AddressSpace for Space {
         let memory = self.memory()?;
         let (start, end) = (addr.0, addr.0 + len);
         let mut mapped = self.mapped();
-        let touches = mapped
-            .shared
-            .iter()
-            .any(|entry| entry.from < end && start < entry.to);
+        let mut touches = false;
+        for entry in &mapped.shared {
+            if entry.from < end && start < entry.to {
+                touches = true;
+                // What this process wrote is for the others.
+                entry.segment.share()?;
+            }
+        }
         // Advice would bring the image's pages back.
         let of_file = self
             .frozen

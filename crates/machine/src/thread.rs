@@ -10,7 +10,7 @@ use std::time::Duration;
 use pglite_oxide_kernel::memory::{AddressSpace, Entry};
 use pglite_oxide_kernel::process::signal::{SIGABRT, SIGFPE, SIGILL, SIGKILL, SIGSEGV};
 use pglite_oxide_kernel::syscalls::{Outcome, dispatch};
-use pglite_oxide_kernel::{Errno, Pid, Process};
+use pglite_oxide_kernel::{Errno, ExitStatus, Pid, Process};
 
 use crate::module::{EXITED, PARK, PARKED, TRAPPED, UNWIND};
 use crate::space::{Memory, Space};
@@ -117,8 +117,15 @@ fn work() {
 }
 
 fn run(process: &Arc<Process>, entry: Entry) {
-    if matches!(entry, Entry::Resume) && !process.unpark() {
-        return;
+    if matches!(entry, Entry::Resume) {
+        if let Err(error) = process.admit() {
+            tracing::error!(pid = process.pid.0, ?error, "a process cannot be resumed; it is killed");
+            process.terminate(ExitStatus::Signaled(SIGKILL));
+            return;
+        }
+        if !process.unpark() {
+            return;
+        }
     }
     let shared = process.shared_space();
     let space = shared.as_any().downcast_ref::<Space>();

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use pglite_oxide_cluster::Cluster;
+use pglite_oxide_cluster::{Cluster, TcpAuth};
 
+use crate::cache;
 use crate::config::{StartConfig, start_methods};
 use crate::connector::Connector;
 use crate::error::Result;
@@ -24,12 +25,15 @@ impl PgliteBuilder {
 
     start_methods!();
 
-    /// Starts the cluster and opens the first session. Blocks until it is ready: tens of milliseconds for a fresh one; after a crash, for as long as
-    /// recovery takes.
+    /// Starts the cluster and opens the first session. Blocks until it is ready: tens of milliseconds for a fresh one, about one for a temporary one like
+    /// others before; after a crash, for as long as recovery takes.
     ///
     /// # Errors
     /// [`crate::Error::Start`] when the cluster does not start, [`crate::Error::Database`] when the role or the database is not there.
     pub fn open(self) -> Result<Pglite> {
+        if let Some(snapshot) = cache::snapshot(&self.start, TcpAuth::Scram, false)? {
+            return snapshot.open();
+        }
         let cluster = Arc::new(Cluster::start(self.start.cluster_options()?)?);
         Connector::new(cluster, &self.start.username, &self.start.database).connect()
     }

@@ -59,14 +59,46 @@ pub(crate) struct Connection {
     pub(crate) notifications: VecDeque<Notification>,
 }
 
+/// What is known of an idle session on a frozen backend: enough for connections to copies of that backend.
+pub(crate) struct Seed {
+    stream: Stream,
+    process_id: i32,
+    parameters: HashMap<String, String>,
+}
+
+impl Seed {
+    /// `stream` is the copy of the connection's, which is idle.
+    pub(crate) fn new(connection: &Connection, stream: Stream) -> Self {
+        Self {
+            stream,
+            process_id: connection.process_id,
+            parameters: connection.parameters.clone(),
+        }
+    }
+
+    pub(crate) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// A connection to a copy of the backend.
+    pub(crate) fn grow(&self, stream: Stream, secret_key: i32) -> Result<Connection> {
+        let mut connection = Connection::on(stream)?;
+        connection.process_id = self.process_id;
+        connection.secret_key = secret_key;
+        connection.parameters.clone_from(&self.parameters);
+        Ok(connection)
+    }
+}
+
 impl Connection {
-    /// Logs in. Blocks until the backend is ready for queries, until it refuses, or until the deadline.
-    pub(crate) fn open<'a>(
-        stream: Stream,
-        parameters: impl Iterator<Item = (&'a str, &'a str)>,
-        deadline: Instant,
-    ) -> Result<Self> {
-        let mut connection = Self {
+    /// On a stream that nothing was sent on.
+    fn on(stream: Stream) -> Result<Self> {
+        let lost = |source| Error::ConnectionLost { source };
+        stream
+            .set_write_timeout(Some(WRITE_PATIENCE))
+            .map_err(lost)?;
+        stream.set_read_timeout(None).map_err(lost)?;
+        Ok(Self {
             stream,
             incoming: BytesMut::new(),
             scratch: vec![0; READ_SIZE].into_boxed_slice(),
@@ -78,13 +110,20 @@ impl Connection {
             secret_key: 0,
             parameters: HashMap::new(),
             notifications: VecDeque::new(),
-        };
-        let lost = |source| Error::ConnectionLost { source };
-        connection
-            .stream
-            .set_write_timeout(Some(WRITE_PATIENCE))
-            .map_err(lost)?;
-        connection.stream.set_read_timeout(None).map_err(lost)?;
+        })
+    }
+
+    pub(crate) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Logs in. Blocks until the backend is ready for queries, until it refuses, or until the deadline.
+    pub(crate) fn open<'a>(
+        stream: Stream,
+        parameters: impl Iterator<Item = (&'a str, &'a str)>,
+        deadline: Instant,
+    ) -> Result<Self> {
+        let mut connection = Self::on(stream)?;
         let mut startup = BytesMut::new();
         frontend::startup_message(parameters, &mut startup)
             .map_err(|error| Error::argument("session parameter", error.to_string()))?;

@@ -38,39 +38,61 @@ const CANNOT_CONNECT_NOW: &str = "57P03";
 #[derive(Clone)]
 pub struct Connector {
     pub(crate) cluster: Arc<Cluster>,
+    login: Login,
+}
+
+/// Who logs in, and where.
+#[derive(Clone)]
+pub(crate) struct Login {
     username: String,
     database: String,
     parameters: BTreeMap<String, String>,
+}
+
+impl Login {
+    /// The same login on another cluster.
+    pub(crate) fn connector(&self, cluster: Arc<Cluster>) -> Connector {
+        Connector {
+            cluster,
+            login: self.clone(),
+        }
+    }
 }
 
 impl Connector {
     pub(crate) fn new(cluster: Arc<Cluster>, username: &str, database: &str) -> Self {
         Self {
             cluster,
-            username: username.to_owned(),
-            database: database.to_owned(),
-            parameters: BTreeMap::new(),
+            login: Login {
+                username: username.to_owned(),
+                database: database.to_owned(),
+                parameters: BTreeMap::new(),
+            },
         }
+    }
+
+    pub(crate) fn login(&self) -> &Login {
+        &self.login
     }
 
     /// The role that sessions have; it must exist and have `LOGIN`. Direct sessions need no password.
     #[must_use]
     pub fn username(mut self, username: impl Into<String>) -> Self {
-        self.username = username.into();
+        self.login.username = username.into();
         self
     }
 
     /// The database that sessions are on.
     #[must_use]
     pub fn database(mut self, database: impl Into<String>) -> Self {
-        self.database = database.into();
+        self.login.database = database.into();
         self
     }
 
     /// A parameter of the login: a setting of the session such as `application_name` or `search_path`, or `replication`.
     #[must_use]
     pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.parameters.insert(name.into(), value.into());
+        self.login.parameters.insert(name.into(), value.into());
         self
     }
 
@@ -93,11 +115,11 @@ impl Connector {
     /// # Errors
     /// [`Error::Database`] when PostgreSQL refuses (no such role or database, too many connections), [`Error::ClusterGone`] when the cluster has stopped.
     pub fn connect(&self) -> Result<Pglite> {
-        check_name("username", &self.username)?;
-        check_name("database", &self.database)?;
+        check_name("username", &self.login.username)?;
+        check_name("database", &self.login.database)?;
         let deadline = Instant::now() + LOGIN_PATIENCE;
         loop {
-            match self.login(deadline) {
+            match self.log_in(deadline) {
                 Ok(connection) => return Ok(Pglite::new(self.clone(), connection)),
                 Err(error) if is_restarting(&error) && Instant::now() < deadline => {
                     if !self.cluster.is_running() {
@@ -110,21 +132,22 @@ impl Connector {
         }
     }
 
-    fn login(&self, deadline: Instant) -> Result<Connection> {
+    fn log_in(&self, deadline: Instant) -> Result<Connection> {
         let stream = self.cluster.connect()?;
         let fixed = [
-            ("user", self.username.as_str()),
-            ("database", self.database.as_str()),
+            ("user", self.login.username.as_str()),
+            ("database", self.login.database.as_str()),
             ("client_encoding", "UTF8"),
             ("application_name", "pglite-oxide"),
         ];
         let given = self
+            .login
             .parameters
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()));
         let fixed = fixed
             .into_iter()
-            .filter(|(name, _)| !self.parameters.contains_key(*name));
+            .filter(|(name, _)| !self.login.parameters.contains_key(*name));
         Connection::open(stream, fixed.chain(given), deadline)
     }
 
@@ -150,9 +173,9 @@ impl Connector {
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connector")
-            .field("username", &self.username)
-            .field("database", &self.database)
-            .field("parameters", &self.parameters)
+            .field("username", &self.login.username)
+            .field("database", &self.login.database)
+            .field("parameters", &self.login.parameters)
             .finish_non_exhaustive()
     }
 }

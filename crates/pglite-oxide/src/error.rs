@@ -4,7 +4,9 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
-use pglite_oxide_cluster::{ConnectError, ExitStatus, ProgramError, ShutdownError, StartError};
+use pglite_oxide_cluster::{
+    ConnectError, ExitStatus, ProgramError, ShutdownError, SnapshotError, StartError,
+};
 use serde_json::Value;
 
 use crate::options::QueryOptions;
@@ -55,6 +57,9 @@ pub enum Error {
         /// What to do instead.
         instead: &'static str,
     },
+    /// The database could not be copied ([`crate::Pglite::snapshot`], [`crate::Pglite::fork`], [`crate::Snapshot::open`]).
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// The session's backend is gone: it was terminated, it crashed, or another backend's crash made PostgreSQL restart them all.
     /// The cluster is still there: open a new session with [`crate::Connector::connect`].
     #[error("the session's backend is gone")]

@@ -17,7 +17,9 @@
 //! # Ok(()) }
 //! ```
 
+mod archive;
 mod builder;
+mod cache;
 mod config;
 mod connection;
 mod connector;
@@ -31,10 +33,12 @@ mod restore;
 mod results;
 mod server;
 mod session;
+mod snapshot;
 mod template;
 mod transaction;
 pub mod types;
 
+pub use archive::DataDirArchiveFormat;
 pub use builder::PgliteBuilder;
 pub use config::PostgresConfig;
 pub use connector::{CancelHandle, CancelToken, Connector};
@@ -48,11 +52,12 @@ pub use options::{
 };
 pub use pglite_oxide_cluster::{
     Cluster, ConnectError, ExitStatus, GrantedDirectory, Input, Output, Program, ProgramError,
-    RunningProgram, ShutdownError, ShutdownMode, Signaller, StartError, Stream, TerminalSize,
+    RunningProgram, ShutdownError, ShutdownMode, Signaller, SnapshotError, StartError, Stream, TerminalSize,
 };
 pub use protocol::{DatabaseError, NoticeMessage};
 pub use restore::PgRestoreOptions;
 pub use server::{PgliteServer, PgliteServerBuilder};
 pub use session::Pglite;
+pub use snapshot::Snapshot;
 pub use template::{QueryTemplate, TemplatedQuery, format_query, quote_identifier};
 pub use transaction::Transaction;

@@ -562,3 +562,15 @@ fn several_programs_run_at_once_and_dropping_one_kills_it() {
             .any(|process| process.pid.0 == pid)
     );
 }
+
+#[test]
+fn forks_are_dumped_for_themselves() {
+    let mut db = filled();
+    let connector = db.connector();
+    let before = db.dump_sql(PgDumpOptions::new()).unwrap();
+    let mut fork = db.fork().unwrap();
+    fork.exec("CREATE TABLE only_here (i int)", None).unwrap();
+    assert!(fork.dump_sql(PgDumpOptions::new()).unwrap().contains("only_here"));
+    let after = connector.dump_sql(PgDumpOptions::new()).unwrap();
+    assert_eq!(comparable(&after), comparable(&before));
+}

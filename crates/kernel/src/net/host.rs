@@ -67,6 +67,10 @@ impl HostListener {
         poll_now(self.granted.as_fd(), Ready::IN)
     }
 
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.granted.as_fd()
+    }
+
     pub(super) fn wake_source(&self) -> WakeSource<'_> {
         WakeSource::Host(self.granted.as_fd(), PollFlags::IN)
     }

@@ -7,6 +7,7 @@ pub mod addr;
 pub(crate) mod copy;
 pub mod direct;
 pub mod event;
+mod forward;
 pub mod host;
 pub mod pipe;
 pub mod socket;
@@ -23,7 +24,8 @@ use crate::fs::{GUEST_GID, GUEST_UID};
 use crate::wait::{WaitQueue, lock};
 
 pub use direct::HostStream;
-use host::Granted;
+use forward::Forward;
+use host::{Granted, HostSocket};
 use stream::StreamEnd;
 
 /// Connections that may wait for `accept`; postmasters ask for fewer, and more would only hide that nobody accepts.
@@ -48,20 +50,28 @@ pub(crate) fn stat_of(kind: FileKind) -> Stat {
     }
 }
 
+/// A connection that waits to be accepted.
+pub enum Incoming {
+    /// From inside the kernel, or from the embedding program.
+    Stream(StreamEnd),
+    /// From the host, with its peer's address.
+    Host(HostSocket, addr::Address),
+}
+
 /// A listening local socket.
 #[derive(Default)]
 pub struct Listener {
-    waiting: Mutex<VecDeque<StreamEnd>>,
+    waiting: Mutex<VecDeque<Incoming>>,
     events: WaitQueue,
 }
 
 impl Listener {
     /// The next connection, or `EAGAIN`.
-    pub fn accept(&self) -> Result<StreamEnd, Errno> {
+    pub fn accept(&self) -> Result<Incoming, Errno> {
         lock(&self.waiting).pop_front().ok_or(Errno::EAGAIN)
     }
 
-    fn offer(&self, end: StreamEnd) -> Result<(), Errno> {
+    fn offer(&self, end: Incoming) -> Result<(), Errno> {
         {
             let mut waiting = lock(&self.waiting);
             if waiting.len() >= BACKLOG {
@@ -89,6 +99,7 @@ pub struct Net {
     local: Mutex<HashMap<String, Weak<Listener>>>,
     granted_tcp: Mutex<HashMap<SocketAddr, Granted>>,
     granted_unix: Mutex<HashMap<String, Granted>>,
+    forwards: Mutex<Vec<Arc<Forward>>>,
 }
 
 impl Net {
@@ -108,10 +119,11 @@ impl Net {
         lock(&self.granted_unix).insert(guest_path.to_owned(), Granted::Unix(Arc::new(listener)));
     }
 
-    /// Closes the granted listeners, once the guest has closed its own.
+    /// Closes the granted listeners, once the guest has closed its own, and those that are forwarded.
     pub fn revoke(&self) {
         lock(&self.granted_tcp).clear();
         lock(&self.granted_unix).clear();
+        lock(&self.forwards).clear();
     }
 
     fn granted(&self, address: &addr::Address) -> Option<Granted> {
@@ -136,7 +148,7 @@ impl Net {
             .and_then(Weak::upgrade)
             .ok_or(Errno::ECONNREFUSED)?;
         let (mine, theirs) = StreamEnd::socket_pair([pid, 0]);
-        listener.offer(theirs)?;
+        listener.offer(Incoming::Stream(theirs))?;
         Ok(mine)
     }
 

@@ -4,10 +4,10 @@ use std::any::Any;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::addr::{AF_UNIX, Address};
+use super::addr::{AF_INET, AF_INET6, AF_UNIX, Address};
 use super::host::{HostListener, HostSocket};
 use super::stream::StreamEnd;
-use super::{Listener, Net};
+use super::{Incoming, Listener, Net};
 use crate::copy::Copier;
 use crate::errno::Errno;
 use crate::file::{File, FileKind, Ready, Stat};
@@ -110,26 +110,35 @@ impl Socket {
     pub fn accept(&self) -> Result<(Self, Address), Errno> {
         match self.role.get() {
             Some(Role::Listener(listener)) => {
-                let end = listener.accept()?;
-                let local = lock(&self.bound).clone();
-                Ok((
-                    Self::connected(self.family, Role::Stream(end), local),
-                    Address::Unix(String::new()),
-                ))
+                match listener.accept()? {
+                    Incoming::Stream(end) => {
+                        let local = self.bound();
+                        Ok((
+                            Self::connected(self.family, Role::Stream(end), local),
+                            Address::Unix(String::new()),
+                        ))
+                    }
+                    Incoming::Host(socket, peer) => Ok((self.accepted(socket), peer)),
+                }
             }
             Some(Role::HostListener(listener)) => {
                 let (socket, peer) = listener.accept()?;
-                let local = match socket.local() {
-                    Address::Unix(_) => lock(&self.bound).clone(),
-                    address => Some(address.clone()),
-                };
-                Ok((
-                    Self::connected(self.family, Role::HostSocket(socket), local),
-                    peer,
-                ))
+                Ok((self.accepted(socket), peer))
             }
             _ => Err(Errno::EINVAL),
         }
+    }
+
+    /// The end of a connection of the host that this one accepted.
+    fn accepted(&self, socket: HostSocket) -> Self {
+        let (family, local) = match socket.local() {
+            Address::Unix(_) => (AF_UNIX, self.bound()),
+            address @ Address::Inet(inet) => {
+                let family = if inet.is_ipv4() { AF_INET } else { AF_INET6 };
+                (family, Some(address.clone()))
+            }
+        };
+        Self::connected(family, Role::HostSocket(socket), local)
     }
 
     /// Becomes the end of a local connection.
@@ -155,7 +164,7 @@ impl Socket {
     fn unnamed(&self) -> Address {
         match self.family {
             AF_UNIX => Address::Unix(String::new()),
-            super::addr::AF_INET6 => Address::Inet((std::net::Ipv6Addr::UNSPECIFIED, 0).into()),
+            AF_INET6 => Address::Inet((std::net::Ipv6Addr::UNSPECIFIED, 0).into()),
             _ => Address::Inet((std::net::Ipv4Addr::UNSPECIFIED, 0).into()),
         }
     }
@@ -225,7 +234,8 @@ impl File for Socket {
     fn host_fd(&self) -> Option<BorrowedFd<'_>> {
         match self.role.get()? {
             Role::HostSocket(socket) => socket.host_fd(),
-            _ => None,
+            Role::HostListener(listener) => Some(listener.descriptor()),
+            Role::Listener(_) | Role::Stream(_) => None,
         }
     }
 

@@ -4,6 +4,7 @@ pub mod mm;
 pub(crate) mod rest;
 pub mod shell;
 pub mod signal;
+pub(crate) mod sole;
 mod stale;
 pub mod timer;
 
@@ -272,6 +273,11 @@ impl Process {
         }
         let status = self.ending().unwrap_or(ExitStatus::Exited(0));
         self.itimer.cancel();
+        if let Ok(kernel) = self.kernel()
+            && let Err(error) = self.end_sole(&kernel)
+        {
+            tracing::error!(pid = self.pid.0, ?error, "what an ended process wrote to shared memory is lost");
+        }
         let files = std::mem::take(&mut *lock(&self.files));
         drop(files);
         let Ok(kernel) = self.kernel() else {

@@ -6,15 +6,16 @@
 //! Lock order: `Process::rest`, then a file's own locks and wait queues. A waker holds wait queues, so it must not take `rest`: it only hands the process over.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, MutexGuard, Weak};
 use std::time::Instant;
 
 use super::{Process, timer};
 use crate::file::{OpenFile, Ready};
 use crate::memory::Entry;
 use crate::process::signal::SIGTHAW;
+use crate::reactor::{self, Registration, Told};
 use crate::syscalls::readiness;
-use crate::wait::{Owner, Sleeper, WaitQueue, lock};
+use crate::wait::{Owner, Sleeper, WaitQueue, Waiter, lock};
 
 /// What a process without a thread waits for.
 #[derive(Clone, Default)]
@@ -40,15 +41,29 @@ pub(crate) enum State {
 
 #[derive(Default)]
 pub(crate) struct Rest {
-    pub(crate) state: State,
+    state: State,
     /// What the parked call waits for; `None` if it must be made again at once.
     pub(crate) idle: Option<Idle>,
     /// The waiter is in the queues of `idle`'s files.
-    pub(crate) registered: bool,
+    registered: bool,
+    /// The descriptors of the host among them, by their place in `idle`.
+    watched: Vec<(usize, Registration)>,
     /// Woken while frozen.
-    pub(crate) woken: bool,
+    woken: bool,
     /// A copy that does not know it yet: it is told when it first runs.
-    pub(crate) copied: bool,
+    copied: bool,
+}
+
+impl Rest {
+    /// Of a process in a copy that does not run yet.
+    pub(crate) fn frozen(idle: Option<Idle>) -> Self {
+        Self {
+            state: State::Frozen,
+            idle,
+            copied: true,
+            ..Self::default()
+        }
+    }
 }
 
 /// Stops and starts all processes of a kernel.
@@ -153,12 +168,22 @@ impl Process {
         let Some(idle) = rest.idle.clone() else {
             return true;
         };
-        for (open, _) in &idle.watches {
+        rest.registered = true;
+        for (at, (open, interest)) in idle.watches.iter().enumerate() {
             if let Some(queue) = queue_of(self, open) {
                 queue.add(&self.waiter);
+            } else if let Some(fd) = open.file.host_fd() {
+                let told: Weak<dyn Told> = Arc::<Waiter>::downgrade(&self.waiter);
+                match reactor::watch(fd, *interest, told) {
+                    Ok(registration) => rest.watched.push((at, registration)),
+                    Err(_) => {
+                        // Then it waits on its thread.
+                        self.unregister(rest);
+                        return true;
+                    }
+                }
             }
         }
-        rest.registered = true;
         let mut resume = !self.waiter.begin_dormant();
         if !resume && self.has_come(&idle) {
             // If somebody was told meanwhile, they resume it.
@@ -191,6 +216,11 @@ impl Process {
             return;
         }
         if let Some(idle) = &rest.idle {
+            for (at, registration) in rest.watched.drain(..) {
+                if let Some(fd) = idle.watches[at].0.file.host_fd() {
+                    reactor::forget(registration, fd);
+                }
+            }
             for (open, _) in &idle.watches {
                 if let Some(queue) = queue_of(self, open) {
                     queue.remove(&self.waiter);

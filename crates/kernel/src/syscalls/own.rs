@@ -154,6 +154,17 @@ pub(super) fn spawn(process: &Process, args: &Args) -> SysResult {
     Ok(started.pid.0.cast_unsigned())
 }
 
+/// `copy_note(buffer, size)`: what the embedding program tells the processes of a copy; returns its length, which may be more than was stored.
+pub(super) fn copy_note(process: &Process, args: &Args) -> SysResult {
+    let kernel = process.kernel()?;
+    let note = kernel.note();
+    let n = note
+        .len()
+        .min(usize::try_from(args.u32(1)).unwrap_or(usize::MAX));
+    process.space().write(args.ptr(0), &note[..n])?;
+    u32::try_from(note.len()).map_err(|_| Errno::EOVERFLOW)
+}
+
 /// `test_fault(operation)`: provokes what only broken code would do. Refused unless the kernel was built for tests.
 pub(super) fn test_fault(process: &Process, args: &Args) -> SysResult {
     if !process.kernel()?.test_hooks {

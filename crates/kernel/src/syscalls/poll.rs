@@ -264,13 +264,8 @@ fn epoll_wait_until(process: &Process, args: &Args, until: Option<Instant>) -> S
             .iter()
             .filter_map(|(_, open, watch)| source(process, open, interest(watch.events)))
             .collect();
-        // A descriptor of the host can only be waited for on a thread.
-        let patience = sources
-            .iter()
-            .all(|source| matches!(source, WakeSource::Queue(_)))
-            .then_some(PATIENCE);
         masked(process, args.ptr(4), || {
-            let outcome = wait_or_park(process, &sources, until, patience, || {
+            let outcome = wait_or_park(process, &sources, until, Some(PATIENCE), || {
                 let mut n = 0;
                 for (fd, open, watch) in &watched {
                     if watch.events == 0 || n == max {

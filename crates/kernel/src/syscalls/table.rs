@@ -196,6 +196,7 @@ pub static TABLE: &[Call] = &[
     call(0x1003, "signal_return", "x", own::signal_return, Supported),
     call(0x1004, "spawn", "x", own::spawn, Partial("a shell line is one simple command")),
     call(0x1005, "test_fault", "g", own::test_fault, Partial("refused unless the kernel allows tests")),
+    call(0x1006, "copy_note", "xu", own::copy_note, Supported),
 
     // waiting for descriptors
     call(19, "eventfd2", "ux", poll::eventfd2, Supported),

@@ -9,7 +9,7 @@
 
 use std::any::Any;
 use std::cell::UnsafeCell;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pglite_oxide_kernel::file::File;
@@ -138,7 +138,7 @@ impl Segment for TestSegment {
         Ok(())
     }
 
-    fn duplicate(&self) -> Result<Arc<dyn Segment>, Errno> {
+    fn duplicate(&self, _: &Arc<AtomicBool>) -> Result<Arc<dyn Segment>, Errno> {
         Ok(Arc::new(Self(Mutex::new(self.bytes().clone()))))
     }
 

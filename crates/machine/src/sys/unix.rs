@@ -177,27 +177,9 @@ pub fn memory_object(_name: &std::ffi::CStr, len: u64) -> io::Result<File> {
     Ok(file)
 }
 
-/// Copies the first `len` bytes of a memory object to another, which is zero; holes stay holes where the host tells of them.
-pub fn copy_data(from: &File, to: &File, len: u64) -> io::Result<()> {
-    let view = View::of(from, len)?;
-    let mut at = 0;
-    while at < len {
-        let (start, end) = match next_data(from, at)? {
-            Some((start, end)) => (start, end.min(len)),
-            None => break,
-        };
-        if start >= end {
-            break;
-        }
-        to.write_all_at(view.bytes(start, end), start)?;
-        at = end;
-    }
-    Ok(())
-}
-
-/// Where data begins and ends from `at` on.
+/// Where data of a memory object begins and ends from `at` on; `None` when only a hole follows.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn next_data(file: &File, at: u64) -> io::Result<Option<(u64, u64)>> {
+pub fn next_data(file: &File, at: u64) -> io::Result<Option<(u64, u64)>> {
     let seek = |at: u64, whence| {
         let at =
             libc::off_t::try_from(at).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
@@ -212,20 +194,21 @@ fn next_data(file: &File, at: u64) -> io::Result<Option<(u64, u64)>> {
     Ok(Some((start, seek(start, libc::SEEK_HOLE)?)))
 }
 
-/// Where data begins and ends from `at` on.
+/// Where data of a memory object begins and ends from `at` on: this host does not tell of holes.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn next_data(_file: &File, at: u64) -> io::Result<Option<(u64, u64)>> {
+pub fn next_data(_file: &File, at: u64) -> io::Result<Option<(u64, u64)>> {
     Ok(Some((at, u64::MAX)))
 }
 
 /// A memory object mapped for reading.
-struct View {
+pub struct View {
     start: NonNull<u8>,
     len: usize,
 }
 
 impl View {
-    fn of(file: &File, len: u64) -> io::Result<Self> {
+    /// Maps its first `len` bytes.
+    pub fn of(file: &File, len: u64) -> io::Result<Self> {
         let len = usize::try_from(len).map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))?;
         if len == 0 {
             return Ok(Self {
@@ -250,14 +233,32 @@ impl View {
             .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
     }
 
-    /// Bytes from `start` to `end`, which is in range.
-    fn bytes(&self, start: u64, end: u64) -> &[u8] {
+    /// Bytes from `start` to `end`, less what lies past the end.
+    pub fn bytes(&self, start: u64, end: u64) -> &[u8] {
         let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(self.len);
         // SAFETY: clamped to the mapping, which lives as long as `self`. Others may write meanwhile only through the guests that are stopped for the copy.
         unsafe {
             std::slice::from_raw_parts(self.start.as_ptr().add(at(start)), at(end) - at(start))
         }
     }
+}
+
+/// Maps an object from its beginning, shared, over what is mapped at `start`.
+///
+/// # Safety
+/// `[start, start + len)` is the caller's, and nobody uses it meanwhile.
+pub unsafe fn replace_shared(start: *mut u8, len: usize, file: &File) -> io::Result<()> {
+    // SAFETY: the caller's contract.
+    check(unsafe {
+        libc::mmap(
+            start.cast(),
+            len,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED | libc::MAP_NORESERVE | libc::MAP_FIXED,
+            file.as_raw_fd(),
+            0,
+        )
+    })
 }
 
 impl Drop for View {

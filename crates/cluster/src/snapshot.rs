@@ -1,0 +1,206 @@
+//! Copies of running clusters: snapshots that are kept, and clusters that go on from one.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use pglite_oxide_kernel::copy::{CopyOptions, KernelCopy};
+use pglite_oxide_kernel::file::File;
+use pglite_oxide_kernel::fs::OpenHow;
+use pglite_oxide_kernel::fs::dev::fill_random;
+use pglite_oxide_kernel::net::HostStream;
+use pglite_oxide_kernel::{Errno, Kernel, Pid};
+
+use crate::cluster::Cluster;
+use crate::control;
+use crate::error::SnapshotError;
+use crate::log::Tail;
+use crate::options::Root;
+use crate::world::DATA;
+
+/// A temporary cluster as it was at one instant, processes and all. Clusters that start from it go on from there, each for itself.
+///
+/// It holds what it was taken from in memory, shared with the clusters that were opened from it until they write. `Send` and `Sync`.
+pub struct Snapshot {
+    kernel: Arc<Kernel>,
+    postmaster: Pid,
+    port: u16,
+    /// What the original wrote its log to.
+    output: Arc<dyn File>,
+}
+
+/// A cluster that was opened from a snapshot or forked.
+pub struct Opened {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// Its ends of the connections that were kept, in order.
+    pub streams: Vec<HostStream>,
+    /// The key with which the backends of the kept connections are cancelled from now on.
+    pub cancel_key: u32,
+}
+
+impl Cluster {
+    /// Takes a snapshot. The cluster stands still for the length of it, some milliseconds, and goes on. Sessions are in the snapshot only by those `keep`
+    /// names; for all others it is as if their clients had gone away: what they have not committed is rolled back there.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Persistent`] for a cluster in a directory; see there.
+    pub fn snapshot(
+        &self,
+        keep: &[&HostStream],
+    ) -> Result<(Snapshot, Vec<HostStream>), SnapshotError> {
+        if *self.root() != Root::Temporary {
+            return Err(SnapshotError::Persistent);
+        }
+        if !self.is_running() {
+            return Err(SnapshotError::NotRunning);
+        }
+        let KernelCopy { kernel, streams } = self.kernel().duplicate(CopyOptions {
+            keep: keep.to_vec(),
+            ..CopyOptions::default()
+        })?;
+        let snapshot = Snapshot {
+            kernel,
+            postmaster: self.postmaster(),
+            port: self.port(),
+            output: Arc::clone(self.output()),
+        };
+        Ok((snapshot, streams))
+    }
+
+    /// A second cluster that goes on from where this one is, as [`Snapshot::open`] would right after [`Self::snapshot`], with one copy less.
+    ///
+    /// # Errors
+    /// As [`Self::snapshot`].
+    pub fn fork(&self, keep: &[&HostStream]) -> Result<Opened, SnapshotError> {
+        if *self.root() != Root::Temporary {
+            return Err(SnapshotError::Persistent);
+        }
+        if !self.is_running() {
+            return Err(SnapshotError::NotRunning);
+        }
+        open(
+            self.kernel(),
+            (self.postmaster(), self.port()),
+            self.output(),
+            keep,
+        )
+    }
+}
+
+impl Snapshot {
+    /// A cluster that goes on from here. `keep` names connections that [`Cluster::snapshot`] kept; they go on, too.
+    /// What must not be shared between clusters is new: system identifier, cancel keys, start times, random seeds.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Kernel`] without memory.
+    pub fn open(&self, keep: &[&HostStream]) -> Result<Opened, SnapshotError> {
+        open(
+            &self.kernel,
+            (self.postmaster, self.port),
+            &self.output,
+            keep,
+        )
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("port", &self.port)
+            .finish_non_exhaustive()
+    }
+}
+
+fn open(
+    original: &Kernel,
+    (postmaster, port): (Pid, u16),
+    output: &Arc<dyn File>,
+    keep: &[&HostStream],
+) -> Result<Opened, SnapshotError> {
+    let log = Tail::default();
+    let sink = log.sink();
+    let fresh = Fresh::new()?;
+    let KernelCopy { kernel, streams } = original.duplicate(CopyOptions {
+        replace: vec![(Arc::clone(output), Arc::clone(&sink))],
+        keep: keep.to_vec(),
+        note: fresh.note(),
+    })?;
+    let cluster = Cluster::of_copy(kernel, postmaster, port, log, sink);
+    fresh.put_into_files(cluster.kernel())?;
+    cluster.kernel().go_on();
+    Ok(Opened {
+        cluster,
+        streams,
+        cancel_key: fresh.cancel_key,
+    })
+}
+
+/// What no two clusters share.
+struct Fresh {
+    identifier: u64,
+    /// Microseconds since 1970.
+    time: i64,
+    cancel_key: u32,
+    nonce: [u8; 32],
+}
+
+impl Fresh {
+    fn new() -> Result<Self, Errno> {
+        let mut random = [0_u8; 40];
+        fill_random(&mut random)?;
+        let word = |at: usize| {
+            u32::from_le_bytes([random[at], random[at + 1], random[at + 2], random[at + 3]])
+        };
+        let mut nonce = [0; 32];
+        nonce.copy_from_slice(&random[8..]);
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Ok(Self {
+            identifier: control::new_identifier(word(0)),
+            time: i64::try_from(now.as_micros()).unwrap_or(i64::MAX),
+            cancel_key: word(4),
+            nonce,
+        })
+    }
+
+    /// As the guest reads it (`struct GuestCopyNote` in `guest/patches`).
+    fn note(&self) -> Vec<u8> {
+        let mut note = Vec::with_capacity(56);
+        note.extend_from_slice(&self.identifier.to_le_bytes());
+        note.extend_from_slice(&self.time.to_le_bytes());
+        note.extend_from_slice(&self.cancel_key.to_le_bytes());
+        note.extend_from_slice(&self.nonce);
+        note
+    }
+
+    /// The identifier is also in files that PostgreSQL compares with what it has in memory.
+    fn put_into_files(&self, kernel: &Kernel) -> Result<(), Errno> {
+        let how = OpenHow {
+            read: true,
+            write: true,
+            ..OpenHow::default()
+        };
+        let vfs = kernel.vfs();
+        let (file, _) = vfs.open(DATA, "global/pg_control", &how)?;
+        let mut text = vec![0; 8192];
+        let len = file.read_at(0, &mut text)?;
+        text.truncate(len);
+        if control::set_in_control(&mut text, self.identifier) {
+            file.write_at(0, &text)?;
+        }
+        for entry in vfs.read_dir(DATA, "pg_wal")? {
+            if entry.name.len() != 24 {
+                continue;
+            }
+            let (file, _) = vfs.open(DATA, &format!("pg_wal/{}", entry.name), &how)?;
+            let mut page = [0; 40];
+            let len = file.read_at(0, &mut page)?;
+            if control::set_in_wal(&mut page[..len], self.identifier) {
+                file.write_at(0, &page[..len])?;
+            }
+        }
+        Ok(())
+    }
+}
