@@ -90,7 +90,7 @@ fn restore(connector: &Connector, options: &Restore, source: Option<File>) -> Re
     };
     let bar = bytes("restoring", total, options.quiet);
     let mut counted = Counted { inner, bar };
-    let outcome = connector.restore(&mut counted, &arguments);
+    let outcome = connector.restore_dump(&mut counted, &arguments);
     counted.bar.finish_and_clear();
     outcome.map(drop)
 }

@@ -97,11 +97,11 @@ impl Connector {
     }
 
     pub(crate) fn role(&self) -> &str {
-        &self.username
+        &self.login.username
     }
 
     pub(crate) fn database_name(&self) -> &str {
-        &self.database
+        &self.login.database
     }
 
     /// The cluster itself: its processes, its log, its end.

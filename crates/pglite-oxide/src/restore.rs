@@ -110,7 +110,7 @@ impl Connector {
     /// # Errors
     /// [`Error::ProgramFailed`] with what the program said, at the first error of PostgreSQL's unless the options say otherwise; [`Error::File`] when
     /// `dump` cannot be read, [`Error::InvalidArgument`] when it is empty.
-    pub fn restore(&self, mut dump: impl Read, options: &PgRestoreOptions) -> Result<u64> {
+    pub fn restore_dump(&self, mut dump: impl Read, options: &PgRestoreOptions) -> Result<u64> {
         let mut head = [0; HEAD];
         let n = read_head(&mut dump, &mut head)?;
         if n == 0 {
@@ -234,8 +234,8 @@ macro_rules! delegates {
             ///
             /// # Errors
             /// See [`Connector::restore`].
-            pub fn restore(&self, dump: impl Read) -> Result<u64> {
-                self.connector().restore(dump, &PgRestoreOptions::new())
+            pub fn restore_dump(&self, dump: impl Read) -> Result<u64> {
+                self.connector().restore_dump(dump, &PgRestoreOptions::new())
             }
         }
     };

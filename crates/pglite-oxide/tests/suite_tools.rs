@@ -95,7 +95,7 @@ fn a_dump_restored_and_dumped_again_is_the_same() {
     ] {
         let other = Pglite::temporary().unwrap();
         let read = other
-            .restore(bytes)
+            .restore_dump(bytes)
             .unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(read, bytes.len() as u64, "{what}");
         let again = other.dump_sql(PgDumpOptions::new()).unwrap();
@@ -120,13 +120,13 @@ fn a_dump_of_one_database_is_restored_into_another_of_the_cluster() {
         .dump_bytes(PgDumpOptions::new().format(DumpFormat::Custom))
         .unwrap();
     connector
-        .restore(&dump[..], &PgRestoreOptions::new().database(awkward))
+        .restore_dump(&dump[..], &PgRestoreOptions::new().database(awkward))
         .unwrap();
     let other = connector.clone().database(awkward);
     assert_eq!(count(&other, "SELECT count(*) FROM titles"), 1000);
     // A second time it is in the way of itself, and --clean makes room.
     let error = other
-        .restore(&dump[..], &PgRestoreOptions::new())
+        .restore_dump(&dump[..], &PgRestoreOptions::new())
         .unwrap_err();
     let Error::ProgramFailed {
         program, stderr, ..
@@ -137,7 +137,7 @@ fn a_dump_of_one_database_is_restored_into_another_of_the_cluster() {
     assert_eq!(*program, "pg_restore");
     assert!(stderr.contains("already exists"), "{stderr}");
     other
-        .restore(
+        .restore_dump(
             &dump[..],
             &PgRestoreOptions::new().clean(true).single_transaction(true),
         )
@@ -155,7 +155,7 @@ fn a_restore_stops_at_the_first_error_and_can_be_all_or_nothing() {
     let connector = db.connector();
     let sql = "CREATE TABLE one (i int);\nSELECT 1/0;\nCREATE TABLE two (i int);\n";
     let error = connector
-        .restore(
+        .restore_dump(
             sql.as_bytes(),
             &PgRestoreOptions::new().single_transaction(true),
         )
@@ -168,18 +168,18 @@ fn a_restore_stops_at_the_first_error_and_can_be_all_or_nothing() {
     let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
     assert_eq!(count(&connector, tables), 0);
     connector
-        .restore(sql.as_bytes(), &PgRestoreOptions::new())
+        .restore_dump(sql.as_bytes(), &PgRestoreOptions::new())
         .unwrap_err();
     assert_eq!(count(&connector, tables), 1);
     connector
-        .restore(
+        .restore_dump(
             sql.replace("one", "three").as_bytes(),
             &PgRestoreOptions::new().ignore_errors(true),
         )
         .unwrap();
     assert_eq!(count(&connector, tables), 3);
     assert!(matches!(
-        connector.restore(&b""[..], &PgRestoreOptions::new()),
+        connector.restore_dump(&b""[..], &PgRestoreOptions::new()),
         Err(Error::InvalidArgument { .. })
     ));
 }
@@ -256,7 +256,7 @@ fn a_dump_taken_while_writers_write_is_of_one_moment() {
         stop.store(true, Ordering::Relaxed);
         assert!(after > before, "writers wrote during the dump");
         let copy = Pglite::temporary().unwrap();
-        copy.restore(&dump[..]).unwrap();
+        copy.restore_dump(&dump[..]).unwrap();
         let copy = copy.connector();
         assert_eq!(
             count(
@@ -512,7 +512,7 @@ fn a_server_is_dumped_and_restored_like_a_session() {
         .unwrap();
     let dump = server.dump_bytes(PgDumpOptions::new()).unwrap();
     let other = PgliteServer::temporary_tcp().unwrap();
-    other.restore(&dump[..]).unwrap();
+    other.restore_dump(&dump[..]).unwrap();
     assert_eq!(
         comparable(&other.dump_sql(PgDumpOptions::new()).unwrap()),
         comparable(&String::from_utf8(dump).unwrap())
