@@ -52,7 +52,8 @@ pub use options::{
 };
 pub use pglite_oxide_cluster::{
     Cluster, ConnectError, ExitStatus, GrantedDirectory, Input, Output, Program, ProgramError,
-    RunningProgram, ShutdownError, ShutdownMode, Signaller, SnapshotError, StartError, Stream, TerminalSize,
+    RunningProgram, ShutdownError, ShutdownMode, Signaller, SnapshotError, StartError, Stream,
+    TerminalSize,
 };
 pub use protocol::{DatabaseError, NoticeMessage};
 pub use restore::PgRestoreOptions;

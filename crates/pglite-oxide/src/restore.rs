@@ -235,7 +235,8 @@ macro_rules! delegates {
             /// # Errors
             /// See [`Connector::restore`].
             pub fn restore_dump(&self, dump: impl Read) -> Result<u64> {
-                self.connector().restore_dump(dump, &PgRestoreOptions::new())
+                self.connector()
+                    .restore_dump(dump, &PgRestoreOptions::new())
             }
         }
     };

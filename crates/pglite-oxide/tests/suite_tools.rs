@@ -88,9 +88,19 @@ fn a_dump_restored_and_dumped_again_is_the_same() {
     let tar = db
         .dump_bytes(PgDumpOptions::new().format(DumpFormat::Tar))
         .unwrap();
+    let compressed = |method: &str| {
+        let options = PgDumpOptions::new().format(DumpFormat::Custom);
+        db.dump_bytes(options.arg(format!("--compress={method}")))
+            .unwrap()
+    };
+    let (none, lz4, zstd) = (compressed("none"), compressed("lz4"), compressed("zstd:3"));
+    assert!(custom.len() < none.len() && lz4.len() < none.len() && zstd.len() < none.len());
     for (what, bytes) in [
         ("plain", dump.as_bytes()),
         ("custom", &custom[..]),
+        ("uncompressed", &none[..]),
+        ("lz4", &lz4[..]),
+        ("zstd", &zstd[..]),
         ("tar", &tar[..]),
     ] {
         let other = Pglite::temporary().unwrap();
@@ -451,7 +461,7 @@ fn base_backups_are_taken_and_wal_is_read() {
                         "--wal-method",
                         method,
                     ])
-                    .arg("--checkpoint=fast")
+                    .args(["--checkpoint=fast", "--no-sync"])
                     .current_dir(granted.clone()),
             )
             .unwrap();
@@ -493,7 +503,11 @@ fn base_backups_are_taken_and_wal_is_read() {
     assert!(text.contains("rmgr:"), "{text}");
     // A backup is a cluster: it recovers to its end when it is opened.
     for method in ["stream", "fetch"] {
-        let copy = Pglite::open(dir.path().join(method)).unwrap();
+        let copy = Pglite::builder()
+            .path(dir.path().join(method))
+            .postgres_config("fsync", "off")
+            .open()
+            .unwrap();
         assert_eq!(
             count(&copy.connector(), "SELECT count(*) FROM titles"),
             1000
@@ -570,7 +584,11 @@ fn forks_are_dumped_for_themselves() {
     let before = db.dump_sql(PgDumpOptions::new()).unwrap();
     let mut fork = db.fork().unwrap();
     fork.exec("CREATE TABLE only_here (i int)", None).unwrap();
-    assert!(fork.dump_sql(PgDumpOptions::new()).unwrap().contains("only_here"));
+    assert!(
+        fork.dump_sql(PgDumpOptions::new())
+            .unwrap()
+            .contains("only_here")
+    );
     let after = connector.dump_sql(PgDumpOptions::new()).unwrap();
     assert_eq!(comparable(&after), comparable(&before));
 }

@@ -151,13 +151,38 @@ impl<'a> Builder<'a> {
         let tests = self.recipe(&toolbox, "tests", tests_inputs, false, |context, place| {
             guest::tests(context, &libc.dir, place.dir)
         })?;
+        let [zlib, lz4, zstd] = [&pins::ZLIB, &pins::LZ4, &pins::ZSTD].map(|pin| self.source(pin));
+        let (zlib, lz4, zstd) = (zlib?, lz4?, zstd?);
+        let inputs = guest::compression_inputs()
+            .value("compiler", compiler)
+            .step(&libc)
+            .step(&zlib)
+            .step(&lz4)
+            .step(&zstd);
+        let compression =
+            self.recipe(&toolbox, "compression", inputs, false, |context, place| {
+                let sources = guest::CompressionSources {
+                    zlib: &zlib.dir,
+                    lz4: &lz4.dir,
+                    zstd: &zstd.dir,
+                };
+                guest::compression(context, &sources, &libc.dir, place.dir)
+            })?;
         let inputs = guest::tools_inputs(&guest)?
             .value("compiler", compiler)
             .step(&libc)
-            .step(&postgres);
+            .step(&postgres)
+            .step(&compression);
         let tools = self.recipe(&toolbox, "tools", inputs, false, |context, place| {
-            guest::tools(context, &postgres.dir, &libc.dir, place.dir)
+            guest::tools(
+                context,
+                &postgres.dir,
+                &compression.dir,
+                &libc.dir,
+                place.dir,
+            )
         })?;
+        records.push(compression.record.clone());
         records.push(tools.record.clone());
         let all = guest::MODULES.iter().copied();
         for module in all.chain([guest::TOOLS_MODULE, guest::TESTS_MODULE]) {
@@ -340,6 +365,9 @@ impl<'a> Builder<'a> {
         let inputs = [
             pins::POSTGRES,
             pins::MUSL,
+            pins::ZLIB,
+            pins::LZ4,
+            pins::ZSTD,
             pins::wheel("ziglang")?,
             pins::wheel("wabt")?,
         ];

@@ -11,6 +11,7 @@
 //! ```
 
 mod compile;
+mod compression;
 mod fences;
 mod flags;
 mod libc;
@@ -36,6 +37,7 @@ use crate::progress::Bar;
 use crate::tools::HostTools;
 
 pub use compile::{Profile, compile};
+pub use compression::{CompressionSources, compression};
 pub use libc::libc;
 pub use link::link;
 pub use postgres::postgres;
@@ -114,7 +116,14 @@ pub fn postgres_inputs(guest: &Path) -> Result<Inputs> {
         .tree("guest/patches", &guest.join("patches"))
 }
 
-/// What [`tools()`] depends on besides the outputs of [`libc()`] and [`postgres()`] and the compiler.
+/// What [`compression()`] depends on besides its sources, the libc and the compiler.
+pub fn compression_inputs() -> Inputs {
+    Inputs::new()
+        .value("recipe", compression::VERSION)
+        .value("flags", flags::describe())
+}
+
+/// What [`tools()`] depends on besides the outputs of [`libc()`], [`postgres()`] and [`compression()`], and the compiler.
 pub fn tools_inputs(guest: &Path) -> Result<Inputs> {
     Inputs::new()
         .value("recipe", tools::VERSION)

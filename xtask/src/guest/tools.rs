@@ -111,12 +111,29 @@ fn main_object(program: &str) -> String {
 }
 
 /// Builds the objects of all programs.
-pub fn tools(ctx: &GuestCtx<'_>, postgres: &Path, libc: &Path, out: &Path) -> Result<()> {
+pub fn tools(
+    ctx: &GuestCtx<'_>,
+    postgres: &Path,
+    compression: &Path,
+    libc: &Path,
+    out: &Path,
+) -> Result<()> {
     let tree = out.join(TREE);
     ctx.bar.message("copying sources");
     copy_tree(ctx, &postgres.join(TREE), &tree)?;
     patch_all(ctx, &ctx.guest.join("tools/patches"), &tree)?;
     let wrapper = wrapper(ctx, libc, out)?;
+    let make = Make {
+        ctx,
+        wrapper: &wrapper,
+        headers: compression.join("include"),
+    };
+    ctx.bar.message("libraries");
+    compress(&tree)?;
+    for library in LIBRARIES {
+        let (dir, name) = library.rsplit_once('/').unwrap_or(("", library));
+        make.run(&tree.join(dir), &[name], None)?;
+    }
     let mut objects = Vec::new();
     for directory in DIRECTORIES {
         ctx.bar.message(directory.name);
@@ -127,9 +144,9 @@ pub fn tools(ctx: &GuestCtx<'_>, postgres: &Path, libc: &Path, out: &Path) -> Re
             if dir.join(&object).exists() {
                 fs::remove_file(dir.join(&object))?;
             }
-            make(ctx, &wrapper, &dir, &[&object], Some(program))?;
+            make.run(&dir, &[&object], Some(program))?;
         }
-        make(ctx, &wrapper, &dir, directory.rest, None)?;
+        make.run(&dir, directory.rest, None)?;
         objects.push(join(ctx, directory, &dir, out)?);
     }
     objects.extend(own(ctx, libc, out)?);
@@ -139,9 +156,14 @@ pub fn tools(ctx: &GuestCtx<'_>, postgres: &Path, libc: &Path, out: &Path) -> Re
         fs::copy(&source, &copy).with_context(|| format!("copying {}", source.display()))?;
         objects.push(copy);
     }
-    let libpq = out.join("libpq.a");
-    fs::copy(postgres.join("libpq/libpq.a"), &libpq)?;
-    objects.push(libpq);
+    for library in [
+        postgres.join("libpq/libpq.a"),
+        compression.join("libcompression.a"),
+    ] {
+        let copy = out.join(library.file_name().unwrap_or_default());
+        fs::copy(&library, &copy)?;
+        objects.push(copy);
+    }
     crate::cache::remove_tree(&tree)?;
     let mut list = String::new();
     for object in objects {
@@ -152,33 +174,62 @@ pub fn tools(ctx: &GuestCtx<'_>, postgres: &Path, libc: &Path, out: &Path) -> Re
     Ok(())
 }
 
-/// Runs PostgreSQL's makefile; with `program`, `main` is compiled under the name `PROGRAM_main`.
-fn make(
-    ctx: &GuestCtx<'_>,
-    wrapper: &Path,
-    dir: &Path,
-    targets: &[&str],
-    program: Option<&str>,
-) -> Result<()> {
-    let mut command = Command::new("make");
-    ctx.host.apply(&mut command);
-    ctx.zig_environment(&mut command);
-    command
-        .env("GUEST_CC_NO_LINK", "1")
-        .env_remove("MAKEFLAGS")
-        .env_remove("MAKELEVEL");
-    command
-        .arg(format!("-j{}", ctx.jobs))
-        .arg("-C")
-        .arg(dir)
-        // The tree was configured elsewhere, and remembers where.
-        .arg(format!("CC={}", wrapper.display()))
-        .arg(format!("AR={} ar", ctx.zig.display()));
-    if let Some(program) = program {
-        command.arg(format!("COPT=-Dmain={program}_main"));
+/// Turns compression on, which the server's configuration has off, and forgets the objects that were made without it.
+fn compress(tree: &Path) -> Result<()> {
+    let header = tree.join("src/include/pg_config.h");
+    let mut text = fs::read_to_string(&header)?;
+    for name in ["HAVE_LIBZ", "USE_LZ4", "USE_ZSTD"] {
+        let (off, on) = (format!("/* #undef {name} */"), format!("#define {name} 1"));
+        if !text.contains(&off) {
+            bail!("{} does not say {off}", header.display());
+        }
+        text = text.replace(&off, &on);
     }
-    command.args(targets);
-    process::logged(&mut command, ctx.log)
+    fs::write(&header, text)?;
+    for library in LIBRARIES {
+        let library = tree.join(library);
+        let dir = library.parent().unwrap_or(tree);
+        for object in super::libc::sorted(dir, "o")? {
+            fs::remove_file(object)?;
+        }
+        fs::remove_file(&library)?;
+    }
+    Ok(())
+}
+
+/// PostgreSQL's makefiles.
+struct Make<'a> {
+    ctx: &'a GuestCtx<'a>,
+    wrapper: &'a Path,
+    /// Of the compression libraries.
+    headers: PathBuf,
+}
+
+impl Make<'_> {
+    /// Makes `targets`; with `program`, `main` is compiled under the name `PROGRAM_main`.
+    fn run(&self, dir: &Path, targets: &[&str], program: Option<&str>) -> Result<()> {
+        let mut command = Command::new("make");
+        self.ctx.host.apply(&mut command);
+        self.ctx.zig_environment(&mut command);
+        command
+            .env("GUEST_CC_NO_LINK", "1")
+            .env_remove("MAKEFLAGS")
+            .env_remove("MAKELEVEL");
+        let mut options = format!("-I{}", self.headers.display());
+        if let Some(program) = program {
+            options.push_str(&format!(" -Dmain={program}_main"));
+        }
+        command
+            .arg(format!("-j{}", self.ctx.jobs))
+            .arg("-C")
+            .arg(dir)
+            // The tree was configured elsewhere, and remembers where.
+            .arg(format!("CC={}", self.wrapper.display()))
+            .arg(format!("AR={} ar", self.ctx.zig.display()))
+            .arg(format!("COPT={options}"))
+            .args(targets);
+        process::logged(&mut command, self.ctx.log)
+    }
 }
 
 /// All objects of a directory as one, of which only the `main`s are visible.
