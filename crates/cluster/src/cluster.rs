@@ -148,10 +148,6 @@ impl Cluster {
         }
     }
 
-    pub(crate) fn kernel(&self) -> &Kernel {
-        &self.kernel
-    }
-
     pub(crate) fn postmaster(&self) -> Pid {
         self.postmaster
     }
@@ -244,6 +240,11 @@ impl Cluster {
                 Errno::EAGAIN => ConnectError::Busy,
                 error => ConnectError::Kernel(error),
             })
+    }
+
+    /// The kernel that everything of this cluster runs in.
+    pub(crate) fn kernel(&self) -> &Arc<Kernel> {
+        &self.kernel
     }
 
     /// True while the postmaster runs.

@@ -9,6 +9,7 @@ mod delta;
 mod error;
 mod log;
 mod options;
+mod program;
 mod root;
 mod snapshot;
 mod world;
@@ -17,6 +18,7 @@ pub use cluster::{Cluster, ShutdownMode};
 pub use data::{DataDirectory, DataEntry};
 pub use error::{ConnectError, ShutdownError, SignalError, SnapshotError, StartError};
 pub use options::{ClusterOptions, Durability, Listener, Root, TcpAuth};
+pub use pglite_oxide_kernel::ExitStatus;
 pub use snapshot::{Opened, Snapshot};
 
 /// The fingerprint of the PostgreSQL in this build; empty in a build without.
@@ -27,3 +29,6 @@ pub fn fingerprint() -> &'static str {
 
 pub use pglite_oxide_kernel::kernel::ProcessInfo;
 pub use pglite_oxide_kernel::net::HostStream as Stream;
+pub use program::{
+    GrantedDirectory, Input, Output, Program, ProgramError, RunningProgram, Signaller, TerminalSize,
+};

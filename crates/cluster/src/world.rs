@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use pglite_oxide_assets::{Kind, Tree};
 use pglite_oxide_kernel::file::File;
 use pglite_oxide_kernel::fs::dev::DevFs;
+use pglite_oxide_kernel::fs::granted::GrantedFs;
 use pglite_oxide_kernel::fs::host::HostFs;
 use pglite_oxide_kernel::fs::image::ImageFs;
 use pglite_oxide_kernel::fs::mem::MemFs;
@@ -21,6 +22,7 @@ use crate::control;
 use crate::data::DataDirectory;
 use crate::error::StartError;
 use crate::options::{Listener, TcpAuth};
+use crate::program::ProgramError;
 
 /// The data directory in the guest.
 pub(crate) const DATA: &str = "/data";
@@ -33,6 +35,10 @@ pub(crate) const HBA: &str = "/run/pg_hba.conf";
 
 /// Added to it for data in memory: `CREATE DATABASE` copies files, which share their blocks (guest/patches).
 pub(crate) const FILE_COPY: &str = "PGLITE_FILE_COPY=1";
+/// Where the programs are, as far as the guest can see.
+pub(crate) const PROGRAMS: &str = "/pgsql/bin";
+/// Below it are the directories granted to programs, by random names.
+pub(crate) const GRANTS: &str = "/host";
 
 /// The environment of the postmaster.
 pub(crate) const ENVIRONMENT: [&str; 5] = [
@@ -55,6 +61,19 @@ fn machine() -> Result<Arc<NativeMachine>, StartError> {
         pglite_oxide_aot::libraries(),
     )?);
     Ok(Arc::clone(MACHINE.get_or_init(|| machine)))
+}
+
+/// Makes the client programs known to the machine. Only who runs one calls this, so that the linker leaves them out of binaries that never do.
+pub(crate) fn add_programs() -> Result<(), ProgramError> {
+    let tools = pglite_oxide_aot::tools().ok_or(ProgramError::NotBuilt)?;
+    let machine = machine().map_err(|_| ProgramError::NotBuilt)?;
+    Ok(machine.add_multicall(tools)?)
+}
+
+/// What is granted to programs, in all clusters of this process: the names are random, so that one cluster's programs find no other's.
+pub(crate) fn granted() -> Arc<GrantedFs> {
+    static GRANTED: OnceLock<Arc<GrantedFs>> = OnceLock::new();
+    Arc::clone(GRANTED.get_or_init(Arc::default))
 }
 
 /// The template, or why there is none.
@@ -252,6 +271,7 @@ pub(crate) fn boot(options: WorldOptions) -> Result<(Arc<Kernel>, Listening), St
     vfs.mount("/dev", Arc::new(DevFs::new()));
     vfs.mount("/dev/shm", Arc::new(ShmFs::new(machine.clone())));
     vfs.mount(DATA, options.data);
+    vfs.mount(GRANTS, granted());
     for (directory, mode) in [
         ("/tmp", 0o1777),
         ("/etc", 0o755),
@@ -308,7 +328,7 @@ pub(crate) fn boot(options: WorldOptions) -> Result<(Arc<Kernel>, Listening), St
 }
 
 /// Places that mounts must leave alone.
-const TAKEN: &[&str] = &["/pgsql", "/dev", DATA, "/run", "/etc"];
+const TAKEN: &[&str] = &["/pgsql", "/dev", DATA, GRANTS, "/run", "/etc"];
 
 /// The parents of a mount point.
 fn make_directories(vfs: &Vfs, path: &str) -> Result<(), Errno> {

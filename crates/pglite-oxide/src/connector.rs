@@ -101,6 +101,14 @@ impl Connector {
         self
     }
 
+    pub(crate) fn role(&self) -> &str {
+        &self.login.username
+    }
+
+    pub(crate) fn database_name(&self) -> &str {
+        &self.login.database
+    }
+
     /// The cluster itself: its processes, its log, its end.
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
