@@ -55,9 +55,9 @@ pub use options::{
     ParserMap, QueryOptions, Results, RowMode, Serializer, SerializerMap, TypeParser,
 };
 pub use pglite_oxide_cluster::{
-    Cluster, ConnectError, ExitStatus, GrantedDirectory, Input, Output, Program, ProgramError,
-    RunningProgram, ShutdownError, ShutdownMode, Signaller, SnapshotError, StartError, Stream,
-    TerminalSize,
+    BackupError, Cluster, ConnectError, ExitStatus, GrantedDirectory, Input, Output, Program,
+    ProgramError, RunningProgram, ShutdownError, ShutdownMode, Signaller, SnapshotError,
+    StartError, Stream, TerminalSize,
 };
 pub use protocol::{DatabaseError, NoticeMessage};
 pub use restore::PgRestoreOptions;
