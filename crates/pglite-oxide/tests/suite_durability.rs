@@ -230,7 +230,8 @@ fn backups_of_busy_databases_open() {
                 let (ones, twos) = (count(&mut copy, 1), count(&mut copy, 2));
                 assert_eq!(ones, twos, "whole transactions");
                 assert!(ones >= u64::from(before), "{ones} of {before}");
-                copy.exec("INSERT INTO t VALUES (1000000, 1)", None).unwrap();
+                copy.exec("INSERT INTO t VALUES (1000000, 1)", None)
+                    .unwrap();
             }
             stop.store(true, std::sync::atomic::Ordering::SeqCst);
         });
