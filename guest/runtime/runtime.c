@@ -54,9 +54,12 @@ void pgl_prepare(struct pgl_context *context, void *stack_base, void (*run)(void
 
 int pgl_resume(struct pgl_context *context)
 {
+	/* one guest's system call may lead to another guest on the same thread */
+	struct pgl_context *outer = current;
+
 	current = context;
 	pgl_switch(&context->carrier_stack, context->guest_stack);
-	current = NULL;
+	current = outer;
 	return context->code;
 }
 
@@ -147,11 +150,12 @@ bool wasm_rt_is_initialized(void)
 /* One table a module and host process: it never changes once filled, so every guest process shares it. */
 void wasm_rt_allocate_funcref_table(wasm_rt_funcref_table_t *table, uint32_t elements, uint32_t max_elements)
 {
-	table->data = calloc(elements, sizeof *table->data);
+	/* Room for side modules: pages that nobody touches cost nothing, and empty slots trap. */
+	table->data = calloc(elements + PGL_TABLE_ROOM, sizeof *table->data);
 	if (!table->data)
 		abort();
-	table->size = elements;
-	table->max_size = max_elements;
+	table->size = elements + PGL_TABLE_ROOM;
+	table->max_size = max_elements + PGL_TABLE_ROOM;
 }
 
 /* Modules live as long as the host process. */

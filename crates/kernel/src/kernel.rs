@@ -13,8 +13,8 @@ use crate::fs::vfs::Vfs;
 use crate::memory::{AddressSpace, AddressSpaceExt, Entry, GuestAddr, Machine};
 use crate::net::Net;
 use crate::process::mm::{Backing, Mm};
-use crate::process::signal::{SI_USER, SIGKILL, SigInfo, SignalState};
 use crate::process::rest::{Gate, Rest};
+use crate::process::signal::{SI_USER, SIGKILL, SigInfo, SignalState};
 use crate::process::sole::Sole;
 use crate::process::timer;
 use crate::process::{ExitStatus, FsContext, NewProcess, Pid, Process, Zombie};
@@ -130,7 +130,14 @@ impl Kernel {
     }
 
     /// A frozen kernel with this one's settings and no process yet.
-    pub(crate) fn sibling(&self, vfs: Vfs, net: Net, shm: ShmTable, note: Vec<u8>, sole: &Arc<AtomicBool>) -> Arc<Self> {
+    pub(crate) fn sibling(
+        &self,
+        vfs: Vfs,
+        net: Net,
+        shm: ShmTable,
+        note: Vec<u8>,
+        sole: &Arc<AtomicBool>,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             machine: Arc::clone(&self.machine),

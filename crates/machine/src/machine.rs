@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use pglite_oxide_kernel::memory::{AddressSpace, Entry, GuestAddr, Machine, Segment};
 use pglite_oxide_kernel::{Errno, Process};
 
 use crate::image::Image;
+use crate::library::{self, Library};
 use crate::module::{Module, ModuleError};
 use crate::segment::MemorySegment;
 use crate::space::{LIVE, STACK_SPAN, Space};
@@ -16,6 +17,9 @@ use crate::thread;
 /// Runs compiled modules. One serves any number of kernels; images are made once.
 pub struct NativeMachine {
     modules: Vec<&'static Module>,
+    libraries: Vec<&'static Library>,
+    /// Holds the programs that are no module of their own; it looks at its first argument.
+    multicall: OnceLock<&'static Module>,
     /// Made at the first use of each program. The lock also serialises instantiation.
     images: Mutex<HashMap<&'static str, Arc<Image>>>,
 }
@@ -32,13 +36,31 @@ pub struct Stats {
 impl NativeMachine {
     /// A machine that knows these programs.
     pub fn new(modules: &[&'static Module]) -> Result<Self, ModuleError> {
+        Self::with_libraries(modules, &[])
+    }
+
+    /// The same, with side modules that become part of their programs' images.
+    pub fn with_libraries(
+        modules: &[&'static Module],
+        libraries: &[&'static Library],
+    ) -> Result<Self, ModuleError> {
         for module in modules {
             module.validate()?;
         }
+        library::validate(modules, libraries)?;
         Ok(Self {
             modules: modules.to_vec(),
+            libraries: libraries.to_vec(),
+            multicall: OnceLock::new(),
             images: Mutex::default(),
         })
+    }
+
+    /// From now on, programs of other names than those of the modules are run by this one. There can be one such module; a second is ignored.
+    pub fn add_multicall(&self, module: &'static Module) -> Result<(), ModuleError> {
+        module.validate()?;
+        self.multicall.get_or_init(|| module);
+        Ok(())
     }
 
     /// What is in use, by all machines together.
@@ -62,13 +84,14 @@ impl Machine for NativeMachine {
             .iter()
             .copied()
             .find(|module| module.name() == name)
+            .or_else(|| self.multicall.get().copied())
             .ok_or(Errno::ENOENT)?;
         let image = {
             let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
             match images.get(module.name()) {
                 Some(image) => Arc::clone(image),
                 None => {
-                    let image = Arc::new(Image::freeze(module)?);
+                    let image = Arc::new(Image::freeze(module, &self.libraries)?);
                     images.insert(module.name(), Arc::clone(&image));
                     image
                 }
@@ -91,6 +114,10 @@ impl Machine for NativeMachine {
 
     fn start(&self, process: Arc<Process>, entry: Entry) -> Result<(), Errno> {
         thread::start(process, entry)
+    }
+
+    fn carry(&self, process: Arc<Process>) {
+        thread::carry_here(&process);
     }
 
     fn interrupt(&self, process: &Process) {

@@ -170,19 +170,17 @@ impl Mapped {
     fn bytes(&self, start: u64, len: u64) -> &[u8] {
         let at = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(self.len);
         // SAFETY: clamped to the mapping; the process that writes there stands still.
-        unsafe { std::slice::from_raw_parts(self.start.add(at(start)), at(start + len) - at(start)) }
+        unsafe {
+            std::slice::from_raw_parts(self.start.add(at(start)), at(start + len) - at(start))
+        }
     }
 }
 
 /// The contents of an object as layers: those it was copied as before, with one more where it has changed.
-fn copied(
-    file: &File,
-    len: u64,
-    last: &mut Option<Known>,
-) -> Result<Vec<Arc<Layer>>, Errno> {
-    let known = last.take().filter(|known| {
-        known.layers.len() < LAYERS_MAX && known.view.size() as u64 >= len
-    });
+fn copied(file: &File, len: u64, last: &mut Option<Known>) -> Result<Vec<Arc<Layer>>, Errno> {
+    let known = last
+        .take()
+        .filter(|known| known.layers.len() < LAYERS_MAX && known.view.size() as u64 >= len);
     let layer = layer_of(file, len, known.as_ref().map(|known| &known.view))?;
     let mut layers = known.map_or_else(Vec::new, |known| known.layers);
     if !layer.is_empty() || layers.is_empty() {

@@ -101,6 +101,14 @@ impl Connector {
         self
     }
 
+    pub(crate) fn role(&self) -> &str {
+        &self.login.username
+    }
+
+    pub(crate) fn database_name(&self) -> &str {
+        &self.login.database
+    }
+
     /// The cluster itself: its processes, its log, its end.
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
@@ -117,7 +125,10 @@ impl Connector {
         let deadline = Instant::now() + LOGIN_PATIENCE;
         loop {
             match self.log_in(deadline) {
-                Ok(connection) => return Ok(Pglite::new(self.clone(), connection)),
+                Ok(connection) => {
+                    self.cluster.set_direct(connection.process_id);
+                    return Ok(Pglite::new(self.clone(), connection));
+                }
                 Err(error) if is_restarting(&error) && Instant::now() < deadline => {
                     if !self.cluster.is_running() {
                         return Err(Error::ClusterGone);

@@ -313,17 +313,27 @@ impl PgliteServerBuilder {
         let (session, username, database) = match self.from {
             Some(From::Snapshot(snapshot)) => {
                 let (username, database) = snapshot.login();
-                (Some(snapshot.open()?), username, database)
+                (
+                    Some(snapshot.open_at(bound.as_slice())?),
+                    username,
+                    database,
+                )
             }
             Some(From::Template(template)) => {
-                let session = template.fork()?;
+                let session = template.fork_at(bound.as_slice())?;
                 let (username, database) = session.login();
                 (Some(session), username, database)
             }
             None => {
                 let snapshot = cache::snapshot(&self.start, false)?;
-                let session = snapshot.map(|snapshot| snapshot.open()).transpose()?;
-                (session, self.start.username.clone(), self.start.database.clone())
+                let session = snapshot
+                    .map(|snapshot| snapshot.open_at(bound.as_slice()))
+                    .transpose()?;
+                (
+                    session,
+                    self.start.username.clone(),
+                    self.start.database.clone(),
+                )
             }
         };
         let (cluster, session) = match session {
@@ -357,6 +367,7 @@ impl PgliteServerBuilder {
             // Without a password in the database nobody has got in over TCP so far.
             let mut session = server.connector().connect()?;
             session.set_password(&server.username, server.password.as_deref())?;
+            crate::extensions::create(&self.start, &mut session)?;
         }
         Ok(server)
     }

@@ -13,10 +13,10 @@ use super::{GuestCtx, modules};
 use crate::process;
 
 /// Changes when the recipe's result does.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// What a marker file says.
-const MARKER: &str = "compiled into the host program\n";
+pub const MARKER: &str = "compiled into the host program\n";
 
 /// Files of `share`, relative to the source tree. Of a list the first that exists is taken: generated catalogue files move between releases.
 const FILES: &[&[&str]] = &[
@@ -88,7 +88,8 @@ pub fn share(ctx: &GuestCtx<'_>, postgres: &Path, out: &Path) -> Result<()> {
     time_zones(ctx, &tree, &share.join("timezone"))?;
     let bin = out.join("bin");
     fs::create_dir_all(&bin)?;
-    for program in super::MODULES {
+    let tools = super::tools::programs();
+    for program in super::MODULES.iter().copied().chain(tools) {
         let path = bin.join(program);
         fs::write(&path, MARKER)?;
         crate::unpack::make_executable(&path)?;

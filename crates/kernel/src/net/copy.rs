@@ -62,7 +62,10 @@ impl Net {
             let mut local = lock(&net.local);
             for (path, listener) in lock(&self.local).iter() {
                 if let Some(listener) = listener.upgrade() {
-                    local.insert(path.clone(), Arc::downgrade(&copy_listener(&listener, copier)));
+                    local.insert(
+                        path.clone(),
+                        Arc::downgrade(&copy_listener(&listener, copier)),
+                    );
                 }
             }
         }

@@ -118,18 +118,16 @@ impl Socket {
     /// The next connection and its peer's address; `EAGAIN` when there is none.
     pub fn accept(&self) -> Result<(Self, Address), Errno> {
         match self.role.get() {
-            Some(Role::Listener(listener)) => {
-                match listener.accept()? {
-                    Incoming::Stream(end) => {
-                        let local = self.bound();
-                        Ok((
-                            Self::connected(self.family, Role::Stream(end), local),
-                            Address::Unix(String::new()),
-                        ))
-                    }
-                    Incoming::Host(socket, peer) => Ok((self.accepted(socket), peer)),
+            Some(Role::Listener(listener)) => match listener.accept()? {
+                Incoming::Stream(end) => {
+                    let local = self.bound();
+                    Ok((
+                        Self::connected(self.family, Role::Stream(end), local),
+                        Address::Unix(String::new()),
+                    ))
                 }
-            }
+                Incoming::Host(socket, peer) => Ok((self.accepted(socket), peer)),
+            },
             Some(Role::HostListener(listener)) => {
                 let (socket, peer) = listener.accept()?;
                 Ok((self.accepted(socket), peer))

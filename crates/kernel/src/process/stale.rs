@@ -54,7 +54,6 @@ impl Stale {
         }
         Ok(())
     }
-
 }
 
 #[cfg(test)]

@@ -199,7 +199,8 @@ pub fn memory_object(_name: &std::ffi::CStr, len: u64) -> io::Result<File> {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn next_data(file: &File, at: u64) -> io::Result<Option<(u64, u64)>> {
     let seek = |at: u64, whence| {
-        let at = libc::off_t::try_from(at).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+        let at =
+            libc::off_t::try_from(at).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
         // SAFETY: plain arguments; the descriptor is open. Nobody uses the position of a memory object.
         let found = unsafe { libc::lseek(file.as_raw_fd(), at, whence) };
         u64::try_from(found).map_err(|_| io::Error::last_os_error())
@@ -254,7 +255,9 @@ impl View {
     pub fn bytes(&self, start: u64, end: u64) -> &[u8] {
         let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(self.len);
         // SAFETY: clamped to the mapping, which lives as long as `self`. Others may write meanwhile only through the guests that are stopped for the copy.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr().add(at(start)), at(end) - at(start)) }
+        unsafe {
+            std::slice::from_raw_parts(self.start.as_ptr().add(at(start)), at(end) - at(start))
+        }
     }
 }
 

@@ -171,7 +171,7 @@ fn the_originals_key_does_not_cancel_a_copy() {
     let (pid, key) = raw.key.unwrap();
     let (snapshot, streams) = connector.cluster().snapshot(&[&raw.stream]).unwrap();
     let mut copies: Vec<_> = (0..2)
-        .map(|_| snapshot.open(&[&streams[0]]).unwrap())
+        .map(|_| snapshot.open(&[&streams[0]], &[]).unwrap())
         .collect();
     let (one, two) = (copies[0].cancel_key, copies[1].cancel_key);
     assert!(key != one && key != two && one != two, "{key} {one} {two}");
