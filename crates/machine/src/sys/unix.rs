@@ -56,6 +56,24 @@ impl Reservation {
             .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
     }
 
+    /// Reserves `len` bytes at a multiple of `align`; both are whole pages.
+    pub fn aligned(len: usize, align: usize) -> io::Result<Self> {
+        let too_much = || io::Error::from_raw_os_error(libc::ENOMEM);
+        let whole = std::mem::ManuallyDrop::new(Self::new(len.checked_add(align).ok_or_else(too_much)?)?);
+        let before = whole.start.addr().get().wrapping_neg() % align;
+        let unmap = |offset: usize, len: usize| {
+            if len > 0 {
+                // SAFETY: in the fresh reservation, which nobody knows; what stays of it is named by the result alone.
+                unsafe { libc::munmap(whole.start.as_ptr().add(offset).cast(), len) };
+            }
+        };
+        unmap(0, before);
+        unmap(before + len, align - before);
+        // SAFETY: before <= align, so this is in the reservation.
+        let start = unsafe { whole.start.add(before) };
+        Ok(Self { start, len })
+    }
+
     /// Its first byte.
     pub fn start(&self) -> NonNull<u8> {
         self.start
@@ -320,4 +338,22 @@ pub fn dirty_runs(start: *const u8, len: usize, mut dirty: impl FnMut(usize, usi
         dirty(from * page, (pages - from) * page);
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_aligned_reservation_begins_at_a_multiple_and_is_whole() {
+        let (len, align) = (3 * page_size(), 4 << 30);
+        let two = [(); 2].map(|()| Reservation::aligned(len, align).unwrap());
+        for reservation in &two {
+            assert_eq!(reservation.start().addr().get() % align, 0);
+            reservation.map_zero(0, len).unwrap();
+            // SAFETY: the last byte of the reservation, which was just mapped.
+            unsafe { reservation.start().as_ptr().add(len - 1).write(1) };
+        }
+        assert_ne!(two[0].start(), two[1].start());
+    }
 }
