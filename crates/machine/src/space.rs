@@ -45,7 +45,7 @@ pub(crate) struct Memory {
 
 /// A fresh memory.
 pub(crate) fn zero_memory() -> Result<Memory, Errno> {
-    let reservation = Reservation::aligned(SPAN, ALIGN)?;
+    let reservation = Reservation::uncommon(SPAN, ALIGN)?;
     reservation.map_zero(GUARD, BYTE_0 - GUARD)?;
     reservation.map_zero(
         Memory::offset(FIRST_BYTE),

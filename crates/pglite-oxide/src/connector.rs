@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use pglite_oxide_cluster::Cluster;
+use pglite_oxide_cluster::{Cluster, Root};
 use postgres_protocol::message::frontend;
 
 use crate::config::check_name;
@@ -74,6 +74,11 @@ impl Connector {
                 parameters: BTreeMap::new(),
             },
         }
+    }
+
+    /// True if the cluster, a temporary one, goes away with this connector.
+    pub(crate) fn ends_cluster(&self) -> bool {
+        Arc::strong_count(&self.cluster) == 1 && *self.cluster.root() == Root::Temporary
     }
 
     pub(crate) fn login(&self) -> &Login {

@@ -41,6 +41,16 @@ impl Superblock {
         }
     }
 
+    /// A writable one for a copy of the files.
+    fn of_copy(&self) -> Arc<Self> {
+        Arc::new(Self {
+            device: next_device(),
+            budget: Budget::new(self.budget.limit()),
+            next_inode: AtomicU64::new(self.next_inode.load(Ordering::Relaxed)),
+            read_only: AtomicBool::new(false),
+        })
+    }
+
     fn number(&self) -> u64 {
         self.next_inode.fetch_add(1, Ordering::Relaxed)
     }
@@ -124,12 +134,7 @@ impl MemFs {
     #[must_use]
     pub fn clone_tree(&self) -> Self {
         let tree = self.tree();
-        let superblock = Arc::new(Superblock {
-            device: next_device(),
-            budget: Budget::new(self.superblock.budget.limit()),
-            next_inode: AtomicU64::new(self.superblock.next_inode.load(Ordering::Relaxed)),
-            read_only: AtomicBool::new(false),
-        });
+        let superblock = self.superblock.of_copy();
         let nodes = tree
             .nodes
             .iter()
@@ -149,12 +154,7 @@ impl MemFs {
     #[must_use]
     pub fn clone_frozen(&self) -> Self {
         let tree = self.tree();
-        let superblock = Arc::new(Superblock {
-            device: next_device(),
-            budget: Budget::new(self.superblock.budget.limit()),
-            next_inode: AtomicU64::new(self.superblock.next_inode.load(Ordering::Relaxed)),
-            read_only: AtomicBool::new(false),
-        });
+        let superblock = self.superblock.of_copy();
         let mut nodes = HashMap::with_capacity(tree.nodes.len());
         for (&number, node) in &tree.nodes {
             nodes.insert(number, node.later(&superblock));
