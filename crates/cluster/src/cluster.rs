@@ -13,7 +13,7 @@ use pglite_oxide_kernel::{Errno, ExitStatus, Kernel, Pid};
 use crate::control;
 use crate::error::{ConnectError, ShutdownError, SignalError, StartError};
 use crate::log::{PREFIX, Tail};
-use crate::options::{ClusterOptions, Durability, Listener, Root, check_setting};
+use crate::options::{ClusterOptions, Durability, Listener, Root, TcpAuth, check_setting};
 use crate::root::{Contents, RootDirectory};
 use crate::world::{self, DATA, ENVIRONMENT, HBA, Listening, SOCKETS, WorldOptions};
 
@@ -26,6 +26,7 @@ const DROP_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the threads of killed processes may take to end.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
+const SIGHUP: u8 = 1;
 const SIGINT: u8 = 2;
 const SIGQUIT: u8 = 3;
 const SIGTERM: u8 = 15;
@@ -187,6 +188,18 @@ impl Cluster {
                 });
             }
         }
+    }
+
+    /// Changes who gets in over TCP; holds for every connection made from now on.
+    ///
+    /// # Errors
+    /// [`StartError::Kernel`] when the cluster has stopped.
+    pub fn set_tcp_auth(&self, auth: TcpAuth) -> Result<(), StartError> {
+        if world::set_tcp_auth(&self.kernel, auth)? {
+            // The postmaster reads it again before it accepts.
+            self.kernel.kill(self.postmaster, SIGHUP)?;
+        }
+        Ok(())
     }
 
     /// Takes connections on one more socket of the host, until the cluster is dropped. The guest's settings do not tell of it.

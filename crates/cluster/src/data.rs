@@ -9,8 +9,8 @@ use pglite_oxide_kernel::fs::mem::MemFs;
 use pglite_oxide_kernel::fs::{FileSystem, FsError, OpenHow};
 
 use crate::cluster::Cluster;
-use crate::error::SnapshotError;
-use crate::world::DATA;
+use crate::error::{SnapshotError, StartError};
+use crate::world::{self, DATA};
 
 /// Files that belong to the running cluster and not to its data, by their first component.
 const LEFT_OUT: &[&str] = &["postmaster.pid", "pg_stat_tmp"];
@@ -83,6 +83,37 @@ impl DataDirectory {
             DataEntry::File(_) => self.0.add_file(path, 0o600, contents),
             DataEntry::Symlink(target) => self.0.symlink(&target, path).map_err(errno),
         }
+    }
+
+    /// What a new cluster begins with when nothing else is said.
+    pub(crate) fn of_template() -> Result<Self, StartError> {
+        Ok(Self(Arc::new(world::in_memory(
+            world::template()?,
+            |_, _| None,
+        )?)))
+    }
+
+    /// Removes a file, link or empty directory, if it is there.
+    pub(crate) fn remove(&self, path: &str) -> Result<(), Errno> {
+        let removed = match self.0.unlink(path) {
+            Err(FsError::Errno(Errno::EISDIR)) => self.0.rmdir(path),
+            other => other,
+        };
+        match removed.map_err(errno) {
+            Err(Errno::ENOENT) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Makes a file of these bytes and zeros up to `len`, whatever was there.
+    pub(crate) fn replace(&self, path: &str, contents: &[u8], len: u64) -> Result<(), Errno> {
+        self.remove(path)?;
+        self.0.add_file(path, 0o600, contents.to_vec())?;
+        let how = OpenHow {
+            write: true,
+            ..OpenHow::default()
+        };
+        self.0.open(path, &how).map_err(errno)?.set_len(len)
     }
 
     /// Calls `each` for every file and directory, directories before what is in them, with a reader's worth of bytes for files.

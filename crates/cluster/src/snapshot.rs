@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pglite_oxide_kernel::copy::{CopyOptions, KernelCopy};
 use pglite_oxide_kernel::file::File;
@@ -17,6 +17,11 @@ use crate::error::SnapshotError;
 use crate::log::Tail;
 use crate::options::Root;
 use crate::world::DATA;
+
+/// How long PostgreSQL's background processes sleep at least in a new copy. Most databases of tests are gone before.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long the sessions that a snapshot does not have may take to end in it.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A temporary cluster as it was at one instant, processes and all. Clusters that start from it go on from there, each for itself.
 ///
@@ -40,8 +45,8 @@ pub struct Opened {
 }
 
 impl Cluster {
-    /// Takes a snapshot. The cluster stands still for the length of it, some milliseconds, and goes on. Sessions are in the snapshot only by those `keep`
-    /// names; for all others it is as if their clients had gone away: what they have not committed is rolled back there.
+    /// Takes a snapshot. The cluster stands still for the length of it, some milliseconds, and goes on. Of its sessions, the snapshot has those that `keep`
+    /// names, as they are; for all others it is as if their clients had gone away: what they have not committed is rolled back there.
     ///
     /// # Errors
     /// [`SnapshotError::Persistent`] for a cluster in a directory; see there.
@@ -55,10 +60,26 @@ impl Cluster {
         if !self.is_running() {
             return Err(SnapshotError::NotRunning);
         }
-        let KernelCopy { kernel, streams } = self.kernel().duplicate(CopyOptions {
+        let mut copy = self.kernel().duplicate(CopyOptions {
             keep: keep.to_vec(),
             ..CopyOptions::default()
         })?;
+        if !copy.orphans.is_empty() {
+            // Their ends are awaited once, here, and not in every copy.
+            copy.kernel.go_on();
+            let deadline = Instant::now() + SETTLE_PATIENCE;
+            for pid in copy.orphans {
+                copy.kernel.wait_gone(pid, deadline);
+            }
+            let keep = copy.streams.iter().collect();
+            copy = copy.kernel.duplicate(CopyOptions {
+                keep,
+                ..CopyOptions::default()
+            })?;
+        }
+        let KernelCopy {
+            kernel, streams, ..
+        } = copy;
         let snapshot = Snapshot {
             kernel,
             postmaster: self.postmaster(),
@@ -121,7 +142,10 @@ fn open(
     let log = Tail::default();
     let sink = log.sink();
     let fresh = Fresh::new()?;
-    let KernelCopy { kernel, streams } = original.duplicate(CopyOptions {
+    let KernelCopy {
+        kernel, streams, ..
+    } = original.duplicate(CopyOptions {
+        grace: GRACE,
         replace: vec![(Arc::clone(output), Arc::clone(&sink))],
         keep: keep.to_vec(),
         note: fresh.note(),
@@ -170,7 +194,8 @@ impl Fresh {
         let mut note = Vec::with_capacity(56);
         note.extend_from_slice(&self.identifier.to_le_bytes());
         note.extend_from_slice(&self.time.to_le_bytes());
-        note.extend_from_slice(&self.cancel_key.to_le_bytes());
+        // As it goes over the wire.
+        note.extend_from_slice(&self.cancel_key.to_be_bytes());
         note.extend_from_slice(&self.nonce);
         note
     }

@@ -70,7 +70,7 @@ fn errno(error: FsError) -> Errno {
 }
 
 /// A tree of an image, in memory; files change by copy.
-fn in_memory(
+pub(crate) fn in_memory(
     tree: Tree<'static>,
     change: impl Fn(&str, &[u8]) -> Option<Vec<u8>>,
 ) -> Result<MemFs, Errno> {
@@ -222,6 +222,16 @@ fn hba(auth: TcpAuth) -> String {
         text.push_str(&format!("host all,replication all {network} {tcp}\n"));
     }
     text
+}
+
+/// Changes who gets in over TCP; false if it is so already.
+pub(crate) fn set_tcp_auth(kernel: &Kernel, auth: TcpAuth) -> Result<bool, Errno> {
+    let text = hba(auth);
+    if kernel.vfs().read(HBA)? == text.as_bytes() {
+        return Ok(false);
+    }
+    kernel.vfs().write(HBA, 0o600, text.as_bytes())?;
+    Ok(true)
 }
 
 /// How the kernel is made.

@@ -407,6 +407,17 @@ impl Kernel {
         )
     }
 
+    /// Waits until there is no such process, at most until the deadline; whether it is gone.
+    pub fn wait_gone(&self, pid: Pid, deadline: Instant) -> bool {
+        let gone = wait_until(
+            &HostThread::default(),
+            &[WakeSource::Queue(&self.ended)],
+            Some(deadline),
+            || Ok(self.process(pid).is_none().then_some(())),
+        );
+        gone.is_ok()
+    }
+
     /// Sends a signal from the host; `ESRCH` without such a process.
     pub fn kill(&self, pid: Pid, signo: u8) -> Result<(), Errno> {
         let process = self.process(pid).ok_or(Errno::ESRCH)?;

@@ -181,6 +181,7 @@ fn carry(process: &Arc<Process>, space: &Space, memory: &Memory) -> c_int {
     let thread = unsafe { libc::pthread_self() };
     let running = || RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
     running().push(Running { space: key, thread });
+    space.runs();
     let context = memory.context();
     // SAFETY: the context lies in mapped memory of this space, which no other thread uses.
     unsafe {

@@ -50,6 +50,11 @@ pub(crate) struct Login {
 }
 
 impl Login {
+    /// Role and database.
+    pub(crate) fn names(&self) -> (String, String) {
+        (self.username.clone(), self.database.clone())
+    }
+
     /// The same login on another cluster.
     pub(crate) fn connector(&self, cluster: Arc<Cluster>) -> Connector {
         Connector {

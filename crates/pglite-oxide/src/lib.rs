@@ -25,6 +25,7 @@ mod connection;
 mod connector;
 mod error;
 pub mod extensions;
+mod migrated;
 mod notify;
 mod options;
 pub mod protocol;
@@ -42,6 +43,7 @@ pub use config::PostgresConfig;
 pub use connector::{CancelHandle, CancelToken, Connector};
 pub use error::{BoxError, Error, PgliteError, Result};
 pub use extensions::Extension;
+pub use migrated::Template;
 pub use notify::{GlobalListenerHandle, ListenerHandle};
 pub use options::{
     DataTransferContainer, DebugLevel, DescribeQueryParam, DescribeQueryResult,

@@ -68,6 +68,15 @@ impl Socket {
         lock(&self.bound).clone()
     }
 
+    /// True if whoever is on the other side of this connection has no part in the copy.
+    pub(crate) fn is_orphan(&self, streams: &super::copy::Streams) -> bool {
+        match self.role() {
+            Some(Role::Stream(end)) => streams.is_orphan(end),
+            Some(Role::HostSocket(_)) => true,
+            _ => false,
+        }
+    }
+
     /// `AF_*`.
     #[must_use]
     pub fn family(&self) -> u16 {
