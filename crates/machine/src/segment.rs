@@ -177,14 +177,10 @@ impl Mapped {
 }
 
 /// The contents of an object as layers: those it was copied as before, with one more where it has changed.
-fn copied(
-    file: &File,
-    len: u64,
-    last: &mut Option<Known>,
-) -> Result<Vec<Arc<Layer>>, Errno> {
-    let known = last.take().filter(|known| {
-        known.layers.len() < LAYERS_MAX && known.view.size() as u64 >= len
-    });
+fn copied(file: &File, len: u64, last: &mut Option<Known>) -> Result<Vec<Arc<Layer>>, Errno> {
+    let known = last
+        .take()
+        .filter(|known| known.layers.len() < LAYERS_MAX && known.view.size() as u64 >= len);
     let layer = layer_of(file, len, known.as_ref().map(|known| &known.view))?;
     let mut layers = known.map_or_else(Vec::new, |known| known.layers);
     if !layer.is_empty() || layers.is_empty() {

@@ -35,9 +35,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn slot(start: &StartConfig) -> Arc<Mutex<Slot>> {
     let mut kinds = lock(&KINDS);
-    let known = kinds
-        .iter()
-        .position(|kind| kind.start == *start);
+    let known = kinds.iter().position(|kind| kind.start == *start);
     let kind = match known {
         Some(at) => kinds.remove(at),
         None => {

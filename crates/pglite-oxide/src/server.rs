@@ -323,7 +323,11 @@ impl PgliteServerBuilder {
             None => {
                 let snapshot = cache::snapshot(&self.start, false)?;
                 let session = snapshot.map(|snapshot| snapshot.open()).transpose()?;
-                (session, self.start.username.clone(), self.start.database.clone())
+                (
+                    session,
+                    self.start.username.clone(),
+                    self.start.database.clone(),
+                )
             }
         };
         let (cluster, session) = match session {

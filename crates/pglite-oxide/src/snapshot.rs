@@ -101,9 +101,7 @@ impl Pglite {
     pub fn snapshot(&mut self) -> Result<Snapshot> {
         self.connection.request(Connection::settle)?;
         let connector = self.connector();
-        let (cluster, streams) = connector
-            .cluster()
-            .snapshot(&[self.connection.stream()])?;
+        let (cluster, streams) = connector.cluster().snapshot(&[self.connection.stream()])?;
         Ok(Snapshot(Arc::new(Frozen {
             cluster,
             session: Seed::new(&self.connection, only(streams)?),

@@ -105,7 +105,12 @@ fn a_template_migrates_once_and_is_kept() {
     let files: Vec<_> = std::fs::read_dir(kept.path())
         .unwrap()
         .map(|entry| entry.unwrap())
-        .filter(|entry| entry.path().extension().is_some_and(|end| end == "template"))
+        .filter(|entry| {
+            entry
+                .path()
+                .extension()
+                .is_some_and(|end| end == "template")
+        })
         .collect();
     assert_eq!(files.len(), 2);
     for file in files {

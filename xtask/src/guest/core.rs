@@ -111,9 +111,7 @@ pub(super) fn extract(wasm: &Path, core: &Path, data_start: u32) -> Result<()> {
                     let kept = KEPT.contains(&export.name);
                     match export.kind {
                         ExternalKind::Func => {
-                            found
-                                .functions
-                                .insert(export.name.to_owned(), export.index);
+                            found.functions.insert(export.name.to_owned(), export.index);
                             if kept {
                                 exports.export(export.name, ExportKind::Func, export.index);
                             }
@@ -349,7 +347,8 @@ int kept;
 
     #[test]
     fn functions_are_declared_in_order_or_it_is_an_error() {
-        let header = "u32 w2c_p_palloc(w2c_p*, u32);\nvoid w2c_p_init_0(w2c_p*);\nint other(u32);\n";
+        let header =
+            "u32 w2c_p_palloc(w2c_p*, u32);\nvoid w2c_p_init_0(w2c_p*);\nint other(u32);\n";
         let mut core = Core {
             types: vec![9, 1, 2],
             imported: 1,
