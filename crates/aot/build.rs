@@ -30,6 +30,9 @@ fn link() -> Result<(), Box<dyn Error>> {
     if std::env::var_os("CARGO_FEATURE_INITDB").is_some() {
         modules.push("initdb");
     }
+    if std::env::var_os("CARGO_FEATURE_TOOLS").is_some() {
+        modules.push("tools");
+    }
     if std::env::var_os("CARGO_FEATURE_GUEST_TESTS").is_some() {
         modules.push("guest_tests");
     }

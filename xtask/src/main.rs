@@ -61,6 +61,8 @@ enum Command {
     Isolation(regress::Options),
     /// The extensions' own regression tests against the embedded server
     Installcheck(regress::installcheck::Options),
+    /// Dumps of the regression database, restored into ours and native PostgreSQL and dumped again: all equal
+    Dumps(regress::DumpsOptions),
     /// Measures the embedded server beside native PostgreSQL
     Bench(bench::Options),
     /// Trains the profile that the optimiser uses and stores it as an input of the build
@@ -92,6 +94,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Regress(options) => return regress::run(regress::Suite::Core, &options),
         Command::Isolation(options) => return regress::run(regress::Suite::Isolation, &options),
         Command::Installcheck(options) => return regress::installcheck::run(&options),
+        Command::Dumps(options) => return regress::dumps(&options),
         Command::Bench(options) => bench::run(&options)?,
         Command::Extensions(options) => extensions::run(&options)?,
         Command::Release(options) => release::run(&options)?,

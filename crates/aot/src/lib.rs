@@ -32,6 +32,12 @@ pub fn initdb() -> Option<&'static Module> {
     linked::initdb()
 }
 
+/// PostgreSQL's client programs in one module, which runs the one that its first argument names; `None` without the feature `tools`.
+#[must_use]
+pub fn tools() -> Option<&'static Module> {
+    linked::tools()
+}
+
 /// The conformance tests of kernel and machine.
 #[cfg(feature = "guest-tests")]
 #[must_use]
@@ -53,6 +59,8 @@ mod linked {
         safe static pgl_module_postgres: Module;
         #[cfg(feature = "initdb")]
         safe static pgl_module_initdb: Module;
+        #[cfg(feature = "tools")]
+        safe static pgl_module_tools: Module;
         #[cfg(feature = "guest-tests")]
         safe static pgl_module_guest_tests: Module;
     }
@@ -66,6 +74,17 @@ mod linked {
     #[expect(clippy::unnecessary_wraps, reason = "the twin without assets has none")]
     pub(super) fn initdb() -> Option<&'static Module> {
         Some(&pgl_module_initdb)
+    }
+
+    #[cfg(feature = "tools")]
+    #[expect(clippy::unnecessary_wraps, reason = "the twins have none")]
+    pub(super) fn tools() -> Option<&'static Module> {
+        Some(&pgl_module_tools)
+    }
+
+    #[cfg(not(feature = "tools"))]
+    pub(super) fn tools() -> Option<&'static Module> {
+        None
     }
 
     #[cfg(feature = "guest-tests")]
@@ -89,6 +108,10 @@ mod linked {
 
     #[cfg(feature = "initdb")]
     pub(super) fn initdb() -> Option<&'static Module> {
+        None
+    }
+
+    pub(super) fn tools() -> Option<&'static Module> {
         None
     }
 

@@ -15,7 +15,7 @@ use crate::error::{ConnectError, ShutdownError, SignalError, StartError};
 use crate::log::{PREFIX, Tail};
 use crate::options::{ClusterOptions, Durability, Listener, Root, TcpAuth, check_setting};
 use crate::root::{Contents, RootDirectory};
-use crate::world::{self, DATA, ENVIRONMENT, HBA, Listening, SOCKETS, WorldOptions};
+use crate::world::{self, DATA, ENVIRONMENT, FILE_COPY, HBA, Listening, SOCKETS, WorldOptions};
 
 /// How long a start may take, crash recovery included.
 const START_PATIENCE: Duration = Duration::from_secs(300);
@@ -102,7 +102,11 @@ impl Cluster {
         let process = kernel.spawn(SpawnOptions {
             path: "/pgsql/bin/postgres".to_owned(),
             argv: arguments.with(&listening),
-            envp: ENVIRONMENT.iter().map(|&word| word.to_owned()).collect(),
+            envp: ENVIRONMENT
+                .into_iter()
+                .chain((options.root == Root::Temporary).then_some(FILE_COPY))
+                .map(str::to_owned)
+                .collect(),
             cwd: "/".to_owned(),
             stdio: [
                 world::null(&kernel)?,
@@ -142,10 +146,6 @@ impl Cluster {
             output,
             _directory: None,
         }
-    }
-
-    pub(crate) fn kernel(&self) -> &Kernel {
-        &self.kernel
     }
 
     pub(crate) fn postmaster(&self) -> Pid {
@@ -202,6 +202,13 @@ impl Cluster {
         Ok(())
     }
 
+    /// Tells that whoever waits for the answers of this backend runs it, on its own thread ([`HostStream::hold`]).
+    pub fn set_direct(&self, backend: i32) {
+        if let Some(process) = self.kernel.process(Pid(backend)) {
+            process.set_prompt(true);
+        }
+    }
+
     /// Takes connections on one more socket of the host, until the cluster is dropped. The guest's settings do not tell of it.
     ///
     /// # Errors
@@ -233,6 +240,11 @@ impl Cluster {
                 Errno::EAGAIN => ConnectError::Busy,
                 error => ConnectError::Kernel(error),
             })
+    }
+
+    /// The kernel that everything of this cluster runs in.
+    pub(crate) fn kernel(&self) -> &Arc<Kernel> {
+        &self.kernel
     }
 
     /// True while the postmaster runs.
@@ -346,6 +358,7 @@ impl Arguments {
         set("shared_memory_type", "mmap");
         if options.root == Root::Temporary {
             // Nothing outlives this process, so nothing need be written twice or waited for.
+            set("file_copy_method", "clone");
             set("fsync", "off");
             set("full_page_writes", "off");
         }

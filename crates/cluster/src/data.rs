@@ -10,10 +10,10 @@ use pglite_oxide_kernel::fs::{FileSystem, FsError, OpenHow};
 
 use crate::cluster::Cluster;
 use crate::error::{SnapshotError, StartError};
-use crate::world::{self, DATA};
+use crate::world::{self, DATA, errno};
 
 /// Files that belong to the running cluster and not to its data, by their first component.
-const LEFT_OUT: &[&str] = &["postmaster.pid", "pg_stat_tmp"];
+pub(crate) const LEFT_OUT: &[&str] = &["postmaster.pid", "pg_stat_tmp"];
 /// Bytes read at a time.
 const PIECE: usize = 256 << 10;
 
@@ -53,13 +53,6 @@ impl Default for DataDirectory {
     }
 }
 
-fn errno(error: FsError) -> Errno {
-    match error {
-        FsError::Errno(errno) => errno,
-        FsError::Symlink { .. } => Errno::ELOOP,
-    }
-}
-
 impl DataDirectory {
     /// An empty one.
     #[must_use]
@@ -70,7 +63,7 @@ impl DataDirectory {
     /// Adds a file or directory; `path` is relative, with `/` between names and without `.` and `..`.
     ///
     /// # Errors
-    /// `EINVAL` for another path, `EEXIST` if there is one.
+    /// `EINVAL` for another path, `EEXIST` if there is one, `EROFS` once a cluster has begun with it.
     pub fn add(&self, path: &str, entry: DataEntry, contents: Vec<u8>) -> Result<(), Errno> {
         let plain = path
             .split('/')
@@ -87,10 +80,7 @@ impl DataDirectory {
 
     /// What a new cluster begins with when nothing else is said.
     pub(crate) fn of_template() -> Result<Self, StartError> {
-        Ok(Self(Arc::new(world::in_memory(
-            world::template()?,
-            |_, _| None,
-        )?)))
+        Ok(Self(Arc::new(world::in_memory(world::template()?)?)))
     }
 
     /// Removes a file, link or empty directory, if it is there.
@@ -141,9 +131,10 @@ impl DataDirectory {
         read(&*self.0, path)
     }
 
-    /// A file system for a cluster, sharing the bytes until it writes.
+    /// A file system for a cluster, sharing the bytes until it writes. Nothing can be added to the directory any more (`EROFS`).
     pub(crate) fn file_system(&self) -> Result<MemFs, Errno> {
-        let files = self.0.clone_tree();
+        self.0.freeze();
+        let files = self.0.clone_frozen();
         // PostgreSQL insists on it.
         files.set_mode("", 0o700).map_err(errno)?;
         Ok(files)
@@ -225,19 +216,22 @@ fn walk<E: From<Errno>>(
 }
 
 impl Cluster {
+    /// The file system of its data.
+    pub(crate) fn data(&self) -> Result<Arc<dyn FileSystem>, Errno> {
+        let mut mounts = self.kernel().vfs().mounts();
+        mounts
+            .find(|(at, _)| *at == DATA)
+            .map(|(_, files)| Arc::clone(files))
+            .ok_or(Errno::ENOENT)
+    }
+
     /// The data directory as it is at one instant, for which the guests stand still: what a loss of power would leave if everything written had reached the disk. A cluster that
     /// begins with it recovers, as after a crash; nothing that was committed is missing.
     ///
     /// # Errors
     /// [`SnapshotError::Kernel`] when a file cannot be read, or without memory for all of them.
     pub fn data_directory(&self) -> Result<DataDirectory, SnapshotError> {
-        let data = self
-            .kernel()
-            .vfs()
-            .mounts()
-            .find(|(at, _)| *at == DATA)
-            .map(|(_, files)| Arc::clone(files))
-            .ok_or(Errno::ENOENT)?;
+        let data = self.data()?;
         Ok(self
             .kernel()
             .while_stopped(|| DataDirectory::of(&*data))??)

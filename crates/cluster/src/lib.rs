@@ -2,6 +2,7 @@
 //!
 //! Knows how PostgreSQL is run, and nothing of its client protocol. Everything here blocks; nothing needs an async runtime.
 
+mod backup;
 mod cluster;
 mod control;
 mod data;
@@ -9,14 +10,16 @@ mod delta;
 mod error;
 mod log;
 mod options;
+mod program;
 mod root;
 mod snapshot;
 mod world;
 
 pub use cluster::{Cluster, ShutdownMode};
 pub use data::{DataDirectory, DataEntry};
-pub use error::{ConnectError, ShutdownError, SignalError, SnapshotError, StartError};
+pub use error::{BackupError, ConnectError, ShutdownError, SignalError, SnapshotError, StartError};
 pub use options::{ClusterOptions, Durability, Listener, Root, TcpAuth};
+pub use pglite_oxide_kernel::ExitStatus;
 pub use snapshot::{Opened, Snapshot};
 
 /// The fingerprint of the PostgreSQL in this build; empty in a build without.
@@ -27,3 +30,6 @@ pub fn fingerprint() -> &'static str {
 
 pub use pglite_oxide_kernel::kernel::ProcessInfo;
 pub use pglite_oxide_kernel::net::HostStream as Stream;
+pub use program::{
+    GrantedDirectory, Input, Output, Program, ProgramError, RunningProgram, Signaller, TerminalSize,
+};

@@ -1,12 +1,12 @@
 //! Copies of running clusters: snapshots that are kept, and clusters that go on from one.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pglite_oxide_kernel::copy::{CopyOptions, KernelCopy};
 use pglite_oxide_kernel::file::File;
-use pglite_oxide_kernel::fs::OpenHow;
 use pglite_oxide_kernel::fs::dev::fill_random;
 use pglite_oxide_kernel::net::HostStream;
 use pglite_oxide_kernel::{Errno, Kernel, Pid};
@@ -16,12 +16,14 @@ use crate::control;
 use crate::error::SnapshotError;
 use crate::log::Tail;
 use crate::options::Root;
-use crate::world::DATA;
 
 /// How long PostgreSQL's background processes sleep at least in a new copy. Most databases of tests are gone before.
 const GRACE: Duration = Duration::from_secs(2);
+/// Bytes of the addresses that settings show.
+const ADDRESSES_MAX: usize = 127;
 /// How long the sessions that a snapshot does not have may take to end in it.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(2);
+const SIGTERM: u8 = 15;
 
 /// A temporary cluster as it was at one instant, processes and all. Clusters that start from it go on from there, each for itself.
 ///
@@ -66,11 +68,7 @@ impl Cluster {
         })?;
         if !copy.orphans.is_empty() {
             // Their ends are awaited once, here, and not in every copy.
-            copy.kernel.go_on();
-            let deadline = Instant::now() + SETTLE_PATIENCE;
-            for pid in copy.orphans {
-                copy.kernel.wait_gone(pid, deadline);
-            }
+            go_on_without(&copy.kernel, &copy.orphans, self.postmaster());
             let keep = copy.streams.iter().collect();
             copy = copy.kernel.duplicate(CopyOptions {
                 keep,
@@ -105,22 +103,25 @@ impl Cluster {
             (self.postmaster(), self.port()),
             self.output(),
             keep,
+            &[],
         )
     }
 }
 
 impl Snapshot {
     /// A cluster that goes on from here. `keep` names connections that [`Cluster::snapshot`] kept; they go on, too.
-    /// What must not be shared between clusters is new: system identifier, cancel keys, start times, random seeds.
+    /// What must not be shared between clusters is new: system identifier, cancel keys, start times, random seeds. `tcp` are the addresses that the caller is going to
+    /// [`Cluster::listen`] on: the settings show them.
     ///
     /// # Errors
     /// [`SnapshotError::Kernel`] without memory.
-    pub fn open(&self, keep: &[&HostStream]) -> Result<Opened, SnapshotError> {
+    pub fn open(&self, keep: &[&HostStream], tcp: &[SocketAddr]) -> Result<Opened, SnapshotError> {
         open(
             &self.kernel,
             (self.postmaster, self.port),
             &self.output,
             keep,
+            tcp,
         )
     }
 }
@@ -138,12 +139,15 @@ fn open(
     (postmaster, port): (Pid, u16),
     output: &Arc<dyn File>,
     keep: &[&HostStream],
+    tcp: &[SocketAddr],
 ) -> Result<Opened, SnapshotError> {
     let log = Tail::default();
     let sink = log.sink();
-    let fresh = Fresh::new()?;
+    let fresh = Fresh::new(tcp)?;
     let KernelCopy {
-        kernel, streams, ..
+        kernel,
+        streams,
+        orphans,
     } = original.duplicate(CopyOptions {
         grace: GRACE,
         replace: vec![(Arc::clone(output), Arc::clone(&sink))],
@@ -151,13 +155,30 @@ fn open(
         note: fresh.note(),
     })?;
     let cluster = Cluster::of_copy(kernel, postmaster, port, log, sink);
-    fresh.put_into_files(cluster.kernel())?;
-    cluster.kernel().go_on();
+    // The identifier is also in files that PostgreSQL compares with what it has in memory.
+    control::put_into(&*cluster.data()?, fresh.identifier)?;
+    go_on_without(cluster.kernel(), &orphans, postmaster);
     Ok(Opened {
         cluster,
         streams,
         cancel_key: fresh.cancel_key,
     })
+}
+
+/// Lets a copy go on, and waits until the sessions that are not in it have ended. They are told to before they run: one that computes or waits for a lock would
+/// not notice that its client is gone, and could still commit.
+fn go_on_without(kernel: &Kernel, orphans: &[Pid], postmaster: Pid) {
+    // A connection that the postmaster has just accepted makes it one of them.
+    let sessions = || orphans.iter().filter(|&&pid| pid != postmaster);
+    for &pid in sessions() {
+        // It may have ended by itself.
+        let _ = kernel.kill(pid, SIGTERM);
+    }
+    kernel.go_on();
+    let deadline = Instant::now() + SETTLE_PATIENCE;
+    for &pid in sessions() {
+        kernel.wait_gone(pid, deadline);
+    }
 }
 
 /// What no two clusters share.
@@ -167,10 +188,11 @@ struct Fresh {
     time: i64,
     cancel_key: u32,
     nonce: [u8; 32],
+    tcp: Vec<SocketAddr>,
 }
 
 impl Fresh {
-    fn new() -> Result<Self, Errno> {
+    fn new(tcp: &[SocketAddr]) -> Result<Self, Errno> {
         let mut random = [0_u8; 40];
         fill_random(&mut random)?;
         let word = |at: usize| {
@@ -186,6 +208,7 @@ impl Fresh {
             time: i64::try_from(now.as_micros()).unwrap_or(i64::MAX),
             cancel_key: word(4),
             nonce,
+            tcp: tcp.to_vec(),
         })
     }
 
@@ -197,35 +220,13 @@ impl Fresh {
         // As it goes over the wire.
         note.extend_from_slice(&self.cancel_key.to_be_bytes());
         note.extend_from_slice(&self.nonce);
+        if let Some(first) = self.tcp.first() {
+            note.extend_from_slice(&first.port().to_le_bytes());
+            let addresses: Vec<_> = self.tcp.iter().map(|at| at.ip().to_string()).collect();
+            let addresses = addresses.join(",");
+            note.extend_from_slice(&addresses.as_bytes()[..addresses.len().min(ADDRESSES_MAX)]);
+            note.push(0);
+        }
         note
-    }
-
-    /// The identifier is also in files that PostgreSQL compares with what it has in memory.
-    fn put_into_files(&self, kernel: &Kernel) -> Result<(), Errno> {
-        let how = OpenHow {
-            read: true,
-            write: true,
-            ..OpenHow::default()
-        };
-        let vfs = kernel.vfs();
-        let (file, _) = vfs.open(DATA, "global/pg_control", &how)?;
-        let mut text = vec![0; 8192];
-        let len = file.read_at(0, &mut text)?;
-        text.truncate(len);
-        if control::set_in_control(&mut text, self.identifier) {
-            file.write_at(0, &text)?;
-        }
-        for entry in vfs.read_dir(DATA, "pg_wal")? {
-            if entry.name.len() != 24 {
-                continue;
-            }
-            let (file, _) = vfs.open(DATA, &format!("pg_wal/{}", entry.name), &how)?;
-            let mut page = [0; 40];
-            let len = file.read_at(0, &mut page)?;
-            if control::set_in_wal(&mut page[..len], self.identifier) {
-                file.write_at(0, &page[..len])?;
-            }
-        }
-        Ok(())
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use pglite_oxide_assets::{Kind, Tree};
 use pglite_oxide_kernel::file::File;
 use pglite_oxide_kernel::fs::dev::DevFs;
+use pglite_oxide_kernel::fs::granted::GrantedFs;
 use pglite_oxide_kernel::fs::host::HostFs;
 use pglite_oxide_kernel::fs::image::ImageFs;
 use pglite_oxide_kernel::fs::mem::MemFs;
@@ -17,10 +18,11 @@ use pglite_oxide_kernel::net::Net;
 use pglite_oxide_kernel::{Errno, Kernel, KernelOptions};
 use pglite_oxide_machine::NativeMachine;
 
+use crate::control;
 use crate::data::DataDirectory;
 use crate::error::StartError;
 use crate::options::{Listener, TcpAuth};
-use crate::root::personal;
+use crate::program::ProgramError;
 
 /// The data directory in the guest.
 pub(crate) const DATA: &str = "/data";
@@ -30,6 +32,13 @@ pub(crate) const SOCKETS: &str = "/run/postgresql";
 const HOST_SOCKETS: &str = "/run/host";
 /// Who gets in.
 pub(crate) const HBA: &str = "/run/pg_hba.conf";
+
+/// Added to it for data in memory: `CREATE DATABASE` copies files, which share their blocks (guest/patches).
+pub(crate) const FILE_COPY: &str = "PGLITE_FILE_COPY=1";
+/// Where the programs are, as far as the guest can see.
+pub(crate) const PROGRAMS: &str = "/pgsql/bin";
+/// Below it are the directories granted to programs, by random names.
+pub(crate) const GRANTS: &str = "/host";
 
 /// The environment of the postmaster.
 pub(crate) const ENVIRONMENT: [&str; 5] = [
@@ -54,6 +63,19 @@ fn machine() -> Result<Arc<NativeMachine>, StartError> {
     Ok(Arc::clone(MACHINE.get_or_init(|| machine)))
 }
 
+/// Makes the client programs known to the machine. Only who runs one calls this, so that the linker leaves them out of binaries that never do.
+pub(crate) fn add_programs() -> Result<(), ProgramError> {
+    let tools = pglite_oxide_aot::tools().ok_or(ProgramError::NotBuilt)?;
+    let machine = machine().map_err(|_| ProgramError::NotBuilt)?;
+    Ok(machine.add_multicall(tools)?)
+}
+
+/// What is granted to programs, in all clusters of this process: the names are random, so that one cluster's programs find no other's.
+pub(crate) fn granted() -> Arc<GrantedFs> {
+    static GRANTED: OnceLock<Arc<GrantedFs>> = OnceLock::new();
+    Arc::clone(GRANTED.get_or_init(Arc::default))
+}
+
 /// The template, or why there is none.
 pub(crate) fn template() -> Result<Tree<'static>, StartError> {
     if pglite_oxide_aot::postgres().is_none() {
@@ -62,7 +84,7 @@ pub(crate) fn template() -> Result<Tree<'static>, StartError> {
     Ok(pglite_oxide_assets::template()?)
 }
 
-fn errno(error: FsError) -> Errno {
+pub(crate) fn errno(error: FsError) -> Errno {
     match error {
         FsError::Errno(errno) => errno,
         FsError::Symlink { .. } => Errno::ELOOP,
@@ -70,29 +92,19 @@ fn errno(error: FsError) -> Errno {
 }
 
 /// A tree of an image, in memory; files change by copy.
-pub(crate) fn in_memory(
-    tree: Tree<'static>,
-    change: impl Fn(&str, &[u8]) -> Option<Vec<u8>>,
-) -> Result<MemFs, Errno> {
+pub(crate) fn in_memory(tree: Tree<'static>) -> Result<MemFs, Errno> {
     let files = MemFs::new();
-    add_tree(&files, tree, change)?;
+    add_tree(&files, tree)?;
     Ok(files)
 }
 
 /// Adds the files of an image.
-fn add_tree(
-    files: &MemFs,
-    tree: Tree<'static>,
-    change: impl Fn(&str, &[u8]) -> Option<Vec<u8>>,
-) -> Result<(), Errno> {
+fn add_tree(files: &MemFs, tree: Tree<'static>) -> Result<(), Errno> {
     for entry in tree.entries().filter(|entry| !entry.path.is_empty()) {
         match entry.kind {
             Kind::Directory => files.add_dir(entry.path, entry.mode)?,
             Kind::File => {
-                match change(entry.path, entry.contents) {
-                    Some(changed) => files.add_file(entry.path, entry.mode, changed)?,
-                    None => files.add_static(entry.path, entry.mode, entry.contents)?,
-                }
+                files.add_static(entry.path, entry.mode, entry.contents)?;
                 if entry.len > entry.contents.len() as u64 {
                     let how = OpenHow {
                         write: true,
@@ -118,9 +130,9 @@ fn installed() -> Result<Arc<ImageFs>, StartError> {
     if let Some(files) = INSTALLED.get() {
         return Ok(Arc::clone(files));
     }
-    let files = in_memory(pglite_oxide_assets::share()?, |_, _| None)?;
+    let files = in_memory(pglite_oxide_assets::share()?)?;
     for (_, tree) in pglite_oxide_assets::extensions()? {
-        add_tree(&files, tree, |_, _| None)?;
+        add_tree(&files, tree)?;
     }
     let files = Arc::new(ImageFs::from(files));
     Ok(Arc::clone(INSTALLED.get_or_init(|| files)))
@@ -128,11 +140,16 @@ fn installed() -> Result<Arc<ImageFs>, StartError> {
 
 /// The data of a new temporary cluster.
 pub(crate) fn temporary_data(identifier: u64) -> Result<Arc<dyn FileSystem>, StartError> {
-    let files = in_memory(template()?, |path, contents| {
-        personal(path, contents, identifier)
-    })?;
-    // PostgreSQL insists on it.
-    files.set_mode("", 0o700).map_err(errno)?;
+    static TEMPLATE: OnceLock<DataDirectory> = OnceLock::new();
+    let template = match TEMPLATE.get() {
+        Some(template) => template,
+        None => {
+            let made = DataDirectory::of_template()?;
+            TEMPLATE.get_or_init(|| made)
+        }
+    };
+    let files = template.file_system()?;
+    control::put_into(&files, identifier)?;
     Ok(Arc::new(files))
 }
 
@@ -254,6 +271,7 @@ pub(crate) fn boot(options: WorldOptions) -> Result<(Arc<Kernel>, Listening), St
     vfs.mount("/dev", Arc::new(DevFs::new()));
     vfs.mount("/dev/shm", Arc::new(ShmFs::new(machine.clone())));
     vfs.mount(DATA, options.data);
+    vfs.mount(GRANTS, granted());
     for (directory, mode) in [
         ("/tmp", 0o1777),
         ("/etc", 0o755),
@@ -310,7 +328,7 @@ pub(crate) fn boot(options: WorldOptions) -> Result<(Arc<Kernel>, Listening), St
 }
 
 /// Places that mounts must leave alone.
-const TAKEN: &[&str] = &["/pgsql", "/dev", DATA, "/run", "/etc"];
+const TAKEN: &[&str] = &["/pgsql", "/dev", DATA, GRANTS, "/run", "/etc"];
 
 /// The parents of a mount point.
 fn make_directories(vfs: &Vfs, path: &str) -> Result<(), Errno> {

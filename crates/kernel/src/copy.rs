@@ -63,6 +63,7 @@ pub struct Copier {
     pub(crate) streams: Streams,
     /// Added to every time of the original.
     shift: Duration,
+    of_frozen: bool,
     grace: Duration,
     /// True while at most one process of the copy runs.
     sole: Arc<AtomicBool>,
@@ -73,6 +74,11 @@ fn address<T: ?Sized>(of: &Arc<T>) -> usize {
 }
 
 impl Copier {
+    /// True if the original is a copy that has not begun to run, and so never changes.
+    pub(crate) fn is_of_frozen(&self) -> bool {
+        self.of_frozen
+    }
+
     /// The copy of a file.
     pub fn file(&mut self, file: &Arc<dyn File>) -> Result<Arc<dyn File>, Errno> {
         if let Some(copy) = self.files.get(&address(file)) {
@@ -182,6 +188,7 @@ impl Copier {
         });
         copy.family().zombies = family.zombies;
         copy.itimer.copy_from(&process.itimer, self.shift);
+        copy.set_prompt(process.is_prompt());
         *copy.restart() = self.time(*process.restart());
         Ok(copy)
     }
@@ -219,6 +226,7 @@ impl Kernel {
             others: HashMap::new(),
             streams: Streams::default(),
             shift: self.frozen_for(),
+            of_frozen: lock(self.frozen_at()).is_some(),
             grace: options.grace,
             sole: Arc::new(AtomicBool::new(true)),
         };

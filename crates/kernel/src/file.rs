@@ -90,6 +90,15 @@ pub struct Stat {
     pub changed: FileTime,
 }
 
+/// How large a terminal's window is, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub columns: u16,
+}
+
 /// One name in a directory.
 #[derive(Clone, Debug)]
 pub struct DirEntry {
@@ -255,6 +264,11 @@ pub trait File: Send + Sync {
 
     /// The host's descriptor, when the file is one.
     fn host_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// The window's size if the file is a terminal (`TIOCGWINSZ`, which is what `isatty` asks).
+    fn window_size(&self) -> Option<WindowSize> {
         None
     }
 

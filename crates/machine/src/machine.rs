@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use pglite_oxide_kernel::memory::{AddressSpace, Entry, GuestAddr, Machine, Segment};
 use pglite_oxide_kernel::{Errno, Process};
@@ -18,6 +18,8 @@ use crate::thread;
 pub struct NativeMachine {
     modules: Vec<&'static Module>,
     libraries: Vec<&'static Library>,
+    /// Holds the programs that are no module of their own; it looks at its first argument.
+    multicall: OnceLock<&'static Module>,
     /// Made at the first use of each program. The lock also serialises instantiation.
     images: Mutex<HashMap<&'static str, Arc<Image>>>,
 }
@@ -49,8 +51,16 @@ impl NativeMachine {
         Ok(Self {
             modules: modules.to_vec(),
             libraries: libraries.to_vec(),
+            multicall: OnceLock::new(),
             images: Mutex::default(),
         })
+    }
+
+    /// From now on, programs of other names than those of the modules are run by this one. There can be one such module; a second is ignored.
+    pub fn add_multicall(&self, module: &'static Module) -> Result<(), ModuleError> {
+        module.validate()?;
+        self.multicall.get_or_init(|| module);
+        Ok(())
     }
 
     /// What is in use, by all machines together.
@@ -74,6 +84,7 @@ impl Machine for NativeMachine {
             .iter()
             .copied()
             .find(|module| module.name() == name)
+            .or_else(|| self.multicall.get().copied())
             .ok_or(Errno::ENOENT)?;
         let image = {
             let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,6 +114,10 @@ impl Machine for NativeMachine {
 
     fn start(&self, process: Arc<Process>, entry: Entry) -> Result<(), Errno> {
         thread::start(process, entry)
+    }
+
+    fn carry(&self, process: Arc<Process>) {
+        thread::carry_here(&process);
     }
 
     fn interrupt(&self, process: &Process) {

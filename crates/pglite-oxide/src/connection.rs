@@ -185,7 +185,9 @@ impl Connection {
             return Err(Error::Closed);
         }
         self.state = State::InFlight;
+        let held = self.stream.hold();
         let result = run(self);
+        drop(held);
         if self.state == State::InFlight {
             let fatal = matches!(
                 result,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use pglite_oxide_cluster::Cluster;
+use pglite_oxide_cluster::{Cluster, Root};
 use postgres_protocol::message::frontend;
 
 use crate::config::check_name;
@@ -76,6 +76,11 @@ impl Connector {
         }
     }
 
+    /// True if the cluster, a temporary one, goes away with this connector.
+    pub(crate) fn ends_cluster(&self) -> bool {
+        Arc::strong_count(&self.cluster) == 1 && *self.cluster.root() == Root::Temporary
+    }
+
     pub(crate) fn login(&self) -> &Login {
         &self.login
     }
@@ -101,6 +106,14 @@ impl Connector {
         self
     }
 
+    pub(crate) fn role(&self) -> &str {
+        &self.login.username
+    }
+
+    pub(crate) fn database_name(&self) -> &str {
+        &self.login.database
+    }
+
     /// The cluster itself: its processes, its log, its end.
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
@@ -117,7 +130,10 @@ impl Connector {
         let deadline = Instant::now() + LOGIN_PATIENCE;
         loop {
             match self.log_in(deadline) {
-                Ok(connection) => return Ok(Pglite::new(self.clone(), connection)),
+                Ok(connection) => {
+                    self.cluster.set_direct(connection.process_id);
+                    return Ok(Pglite::new(self.clone(), connection));
+                }
                 Err(error) if is_restarting(&error) && Instant::now() < deadline => {
                     if !self.cluster.is_running() {
                         return Err(Error::ClusterGone);

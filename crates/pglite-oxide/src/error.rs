@@ -4,7 +4,9 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
-use pglite_oxide_cluster::{ConnectError, ShutdownError, SnapshotError, StartError};
+use pglite_oxide_cluster::{
+    BackupError, ConnectError, ExitStatus, ProgramError, ShutdownError, SnapshotError, StartError,
+};
 use serde_json::Value;
 
 use crate::options::QueryOptions;
@@ -34,9 +36,33 @@ pub enum Error {
     /// The cluster did not shut down in order ([`crate::Pglite::close`], [`crate::PgliteServer::shutdown`]).
     #[error(transparent)]
     Shutdown(#[from] ShutdownError),
+    /// A client program could not be run ([`crate::Connector::run_program`], dumps and restores).
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    /// A client program ran and failed (dumps and restores).
+    #[error("{program} failed with {}: {stderr}", told(*status))]
+    ProgramFailed {
+        /// Which.
+        program: &'static str,
+        /// How it ended.
+        status: ExitStatus,
+        /// The last lines that it wrote to its standard error.
+        stderr: String,
+    },
+    /// An option of a client program that is decided otherwise ([`crate::PgDumpOptions::arg`]).
+    #[error("{option} cannot be given here: {instead}")]
+    RefusedOption {
+        /// The option's long name.
+        option: String,
+        /// What to do instead.
+        instead: &'static str,
+    },
     /// The database could not be copied ([`crate::Pglite::snapshot`], [`crate::Pglite::fork`], [`crate::Snapshot::open`]).
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    /// No backup was made ([`crate::Pglite::backup`]).
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// The session's backend is gone: it was terminated, it crashed, or another backend's crash made PostgreSQL restart them all.
     /// The cluster is still there: open a new session with [`crate::Connector::connect`].
     #[error("the session's backend is gone")]
@@ -97,6 +123,13 @@ pub enum Error {
     /// An error of the caller's own code, given to [`Error::other`].
     #[error("{0}")]
     Other(#[source] BoxError),
+}
+
+fn told(status: ExitStatus) -> String {
+    match status {
+        ExitStatus::Exited(code) => format!("status {code}"),
+        ExitStatus::Signaled(signo) => format!("signal {signo}"),
+    }
 }
 
 impl Error {

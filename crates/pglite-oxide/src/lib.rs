@@ -23,12 +23,15 @@ mod cache;
 mod config;
 mod connection;
 mod connector;
+mod dump;
 mod error;
 pub mod extensions;
 mod migrated;
 mod notify;
 mod options;
+mod program;
 pub mod protocol;
+mod restore;
 mod results;
 mod server;
 mod session;
@@ -41,6 +44,7 @@ pub use archive::DataDirArchiveFormat;
 pub use builder::PgliteBuilder;
 pub use config::PostgresConfig;
 pub use connector::{CancelHandle, CancelToken, Connector};
+pub use dump::{DumpFormat, PgDumpOptions};
 pub use error::{BoxError, Error, PgliteError, Result};
 pub use extensions::Extension;
 pub use migrated::Template;
@@ -51,9 +55,12 @@ pub use options::{
     ParserMap, QueryOptions, Results, RowMode, Serializer, SerializerMap, TypeParser,
 };
 pub use pglite_oxide_cluster::{
-    Cluster, ConnectError, ShutdownError, ShutdownMode, SnapshotError, StartError,
+    BackupError, Cluster, ConnectError, ExitStatus, GrantedDirectory, Input, Output, Program,
+    ProgramError, RunningProgram, ShutdownError, ShutdownMode, Signaller, SnapshotError,
+    StartError, Stream, TerminalSize,
 };
 pub use protocol::{DatabaseError, NoticeMessage};
+pub use restore::PgRestoreOptions;
 pub use server::{PgliteServer, PgliteServerBuilder};
 pub use session::Pglite;
 pub use snapshot::Snapshot;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -249,13 +250,18 @@ impl Template {
     /// # Errors
     /// Those of opening a database.
     pub fn fork(&self) -> Result<Pglite> {
+        self.fork_at(&[])
+    }
+
+    /// [`Self::fork`] for a server that is going to listen on these addresses.
+    pub(crate) fn fork_at(&self, tcp: &[SocketAddr]) -> Result<Pglite> {
         let mut forks = lock(&self.0.forks);
         if let Some(snapshot) = &forks.snapshot {
             let snapshot = snapshot.clone();
             drop(forks);
-            return snapshot.open();
+            return snapshot.open_at(tcp);
         }
-        if !std::mem::replace(&mut forks.begun, true) {
+        if tcp.is_empty() && !std::mem::replace(&mut forks.begun, true) {
             drop(forks);
             return self.0.open();
         }
@@ -264,7 +270,7 @@ impl Template {
         let snapshot = session.snapshot()?;
         forks.snapshot = Some(snapshot.clone());
         drop(forks);
-        snapshot.open()
+        snapshot.open_at(tcp)
     }
 }
 

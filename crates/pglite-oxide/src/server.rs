@@ -313,16 +313,22 @@ impl PgliteServerBuilder {
         let (session, username, database) = match self.from {
             Some(From::Snapshot(snapshot)) => {
                 let (username, database) = snapshot.login();
-                (Some(snapshot.open()?), username, database)
+                (
+                    Some(snapshot.open_at(bound.as_slice())?),
+                    username,
+                    database,
+                )
             }
             Some(From::Template(template)) => {
-                let session = template.fork()?;
+                let session = template.fork_at(bound.as_slice())?;
                 let (username, database) = session.login();
                 (Some(session), username, database)
             }
             None => {
                 let snapshot = cache::snapshot(&self.start, false)?;
-                let session = snapshot.map(|snapshot| snapshot.open()).transpose()?;
+                let session = snapshot
+                    .map(|snapshot| snapshot.open_at(bound.as_slice()))
+                    .transpose()?;
                 (
                     session,
                     self.start.username.clone(),

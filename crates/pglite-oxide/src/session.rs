@@ -422,6 +422,10 @@ impl Pglite {
 
 impl Drop for Pglite {
     fn drop(&mut self) {
+        if self.connector.ends_cluster() {
+            // Nobody will miss what the backend would still tidy up.
+            return;
+        }
         self.connection.say_goodbye();
     }
 }

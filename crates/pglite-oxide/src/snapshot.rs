@@ -1,6 +1,7 @@
 //! Snapshots and forks of temporary databases.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use pglite_oxide_cluster::Opened;
@@ -61,8 +62,13 @@ impl Snapshot {
     /// # Errors
     /// [`Error::Snapshot`] without memory for it.
     pub fn open(&self) -> Result<Pglite> {
+        self.open_at(&[])
+    }
+
+    /// [`Self::open`] for a server that is going to listen on these addresses.
+    pub(crate) fn open_at(&self, tcp: &[SocketAddr]) -> Result<Pglite> {
         let frozen = &*self.0;
-        let mut opened = frozen.cluster.open(&[frozen.session.stream()])?;
+        let mut opened = frozen.cluster.open(&[frozen.session.stream()], tcp)?;
         let stream = only(std::mem::take(&mut opened.streams))?;
         frozen
             .session

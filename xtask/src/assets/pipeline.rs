@@ -159,7 +159,46 @@ impl<'a> Builder<'a> {
         let tests = self.recipe(&toolbox, "tests", tests_inputs, false, |context, place| {
             guest::tests(context, &libc.dir, place.dir)
         })?;
-        for &module in guest::MODULES.iter().chain([&guest::TESTS_MODULE]) {
+        let [zlib, lz4, zstd] = [&pins::ZLIB, &pins::LZ4, &pins::ZSTD].map(|pin| self.source(pin));
+        let (zlib, lz4, zstd) = (zlib?, lz4?, zstd?);
+        let inputs = guest::compression_inputs()
+            .value("compiler", compiler)
+            .step(&libc)
+            .step(&zlib)
+            .step(&lz4)
+            .step(&zstd);
+        let compression =
+            self.recipe(&toolbox, "compression", inputs, false, |context, place| {
+                let sources = guest::CompressionSources {
+                    zlib: &zlib.dir,
+                    lz4: &lz4.dir,
+                    zstd: &zstd.dir,
+                };
+                guest::compression(context, &sources, &libc.dir, place.dir)
+            })?;
+        let inputs = guest::tools_inputs(&guest)?
+            .value("compiler", compiler)
+            .step(&libc)
+            .step(&postgres)
+            .step(&compression);
+        let tools = self.recipe(&toolbox, "tools", inputs, false, |context, place| {
+            guest::tools(
+                context,
+                &postgres.dir,
+                &compression.dir,
+                &libc.dir,
+                place.dir,
+            )
+        })?;
+        records.push(compression.record.clone());
+        records.push(tools.record.clone());
+        let all = guest::MODULES.iter().copied();
+        for module in all.chain([guest::TOOLS_MODULE, guest::TESTS_MODULE]) {
+            let objects = if module == guest::TOOLS_MODULE {
+                &tools
+            } else {
+                &postgres
+            };
             let linked = if module == guest::TESTS_MODULE {
                 tests.clone()
             } else {
@@ -167,14 +206,14 @@ impl<'a> Builder<'a> {
                     .value("compiler", compiler)
                     .value("module", module)
                     .step(&libc)
-                    .step(&postgres);
+                    .step(objects);
                 self.recipe(
                     &toolbox,
                     &format!("link-{module}"),
                     inputs,
                     false,
                     |context, place| {
-                        guest::link(context, module, &libc.dir, &postgres.dir, place.dir)
+                        guest::link(context, module, &libc.dir, &objects.dir, place.dir)
                     },
                 )?
             };
@@ -290,11 +329,12 @@ impl<'a> Builder<'a> {
             "template-builder",
             &self.workspace.join("crates/template-builder/src"),
         )?;
-        for record in objects
-            .records
-            .iter()
-            .filter(|record| record.step.starts_with("link-") || record.step == "share-image")
-        {
+        for record in objects.records.iter().filter(|record| {
+            let linked = guest::MODULES
+                .iter()
+                .any(|module| record.step == format!("link-{module}"));
+            linked || record.step == "share-image"
+        }) {
             inputs = inputs.value(format!("step {}", record.step), &record.fingerprint);
         }
         if let Some(found) = self.cache.find("template", &inputs) {
@@ -349,6 +389,9 @@ impl<'a> Builder<'a> {
         let mut inputs = vec![
             pins::POSTGRES,
             pins::MUSL,
+            pins::ZLIB,
+            pins::LZ4,
+            pins::ZSTD,
             pins::wheel("ziglang")?,
             pins::wheel("wabt")?,
         ];

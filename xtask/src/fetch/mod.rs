@@ -189,6 +189,9 @@ impl Source {
                     Self::Mirror,
                 ]
             }
+            Origin::Debian { package, suites } => {
+                vec![Self::Debian { package, suites }, Self::Mirror]
+            }
             Origin::Wheel { package } => vec![Self::PyPi { package }, Self::Mirror],
         }
     }

@@ -14,6 +14,13 @@ pub enum Origin {
         /// Releases of Debian that have (or had) this version, in the order to ask.
         suites: &'static [&'static str],
     },
+    /// The upstream tarball of a Debian source package, which Debian may have repacked.
+    Debian {
+        /// Debian's name for it.
+        package: &'static str,
+        /// Releases of Debian that have this version, in the order to ask.
+        suites: &'static [&'static str],
+    },
     /// A wheel on PyPI.
     Wheel {
         /// Its project there.
@@ -58,6 +65,42 @@ pub const MUSL: Pinned = Pinned {
     origin: Origin::Release {
         url: "https://musl.libc.org/releases/musl-1.2.5.tar.gz",
         debian_source: "musl",
+        suites: &["trixie", "testing"],
+    },
+};
+
+/// zlib, for the client programs.
+pub const ZLIB: Pinned = Pinned {
+    name: "zlib",
+    version: "1.3.1",
+    file: "zlib_1.3.dfsg+really1.3.1.orig.tar.gz",
+    sha256: "60dd315c07f616887caa029408308a018ace66e3d142726a97db164b3b8f69fb",
+    origin: Origin::Debian {
+        package: "zlib",
+        suites: &["trixie", "testing"],
+    },
+};
+
+/// LZ4, for the client programs.
+pub const LZ4: Pinned = Pinned {
+    name: "lz4",
+    version: "1.10.0",
+    file: "lz4_1.10.0.orig.tar.gz",
+    sha256: "537512904744b35e232912055ccf8ec66d768639ff3abe5788d90d792ec5f48b",
+    origin: Origin::Debian {
+        package: "lz4",
+        suites: &["trixie", "testing"],
+    },
+};
+
+/// Zstandard, for the client programs.
+pub const ZSTD: Pinned = Pinned {
+    name: "zstd",
+    version: "1.5.7",
+    file: "libzstd_1.5.7+dfsg.orig.tar.xz",
+    sha256: "0c092ef267edce57ba7f3f2645c861f72eaf5e76273c6c3632869423464b90a5",
+    origin: Origin::Debian {
+        package: "libzstd",
         suites: &["trixie", "testing"],
     },
 };

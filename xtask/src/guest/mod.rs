@@ -5,11 +5,13 @@
 //!
 //! ```text
 //! libc -> postgres -> link -> translate -> compile
-//!     \        `----> share
+//!     \       |`----> share
+//!      \       `-> tools -> link -> translate -> compile
 //!      `-> tests -----------> translate -> compile
 //! ```
 
 mod compile;
+mod compression;
 mod core;
 mod fences;
 mod flags;
@@ -23,7 +25,9 @@ mod postgres;
 mod rewrite;
 mod share;
 pub mod side;
+mod symbols;
 mod tests;
+mod tools;
 mod translate;
 
 use std::path::{Path, PathBuf};
@@ -37,16 +41,21 @@ use crate::tools::HostTools;
 
 pub use self::core::{Core, Names};
 pub use compile::{Marks, Profile, compile};
+pub use compression::{CompressionSources, compression};
 pub use libc::libc;
 pub use library::{ExtensionTree, Library, Shape, extension_tree, library};
 pub use link::{CORE, link};
 pub use postgres::postgres;
 pub use share::{MARKER, share};
 pub use tests::tests;
+pub use tools::tools;
 pub use translate::{NAMES, translate};
 
 /// The modules that are built, by name: `postgres.wasm`, `pgl_module_postgres`, `libpglite_postgres.a`.
 pub const MODULES: &[&str] = &["postgres", "initdb"];
+
+/// The module of PostgreSQL's client programs, built by [`tools()`].
+pub const TOOLS_MODULE: &str = "tools";
 
 /// The module of the conformance tests, built by [`tests()`].
 pub const TESTS_MODULE: &str = "guest_tests";
@@ -110,6 +119,21 @@ pub fn postgres_inputs(guest: &Path) -> Result<Inputs> {
         .value("recipe", postgres::VERSION)
         .value("flags", flags::describe())
         .tree("guest/patches", &guest.join("patches"))
+}
+
+/// What [`compression()`] depends on besides its sources, the libc and the compiler.
+pub fn compression_inputs() -> Inputs {
+    Inputs::new()
+        .value("recipe", compression::VERSION)
+        .value("flags", flags::describe())
+}
+
+/// What [`tools()`] depends on besides the outputs of [`libc()`], [`postgres()`] and [`compression()`], and the compiler.
+pub fn tools_inputs(guest: &Path) -> Result<Inputs> {
+    Inputs::new()
+        .value("recipe", tools::VERSION)
+        .value("flags", flags::describe())
+        .tree("guest/tools", &guest.join("tools"))
 }
 
 /// What [`link()`] depends on besides the outputs of [`libc()`] and [`postgres()`].

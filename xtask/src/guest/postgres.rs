@@ -131,7 +131,7 @@ fn write_list(out: &Path, name: &str, objects: &[PathBuf]) -> Result<()> {
 
 /// The program that configure and make take for a C compiler: a cross-compiler with our flags, which really links in configure's tests (so that
 /// they find what the libc has and nothing else) and does not link at all under make.
-fn wrapper(ctx: &GuestCtx<'_>, libc: &Path, out: &Path) -> Result<PathBuf> {
+pub(super) fn wrapper(ctx: &GuestCtx<'_>, libc: &Path, out: &Path) -> Result<PathBuf> {
     let path = out.join("guest-cc");
     let cc = ctx.guest_cc(libc);
     let words: Vec<String> = std::iter::once(cc.get_program())

@@ -13,7 +13,7 @@ use super::{GuestCtx, modules};
 use crate::process;
 
 /// Changes when the recipe's result does.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// What a marker file says.
 pub const MARKER: &str = "compiled into the host program\n";
@@ -88,7 +88,8 @@ pub fn share(ctx: &GuestCtx<'_>, postgres: &Path, out: &Path) -> Result<()> {
     time_zones(ctx, &tree, &share.join("timezone"))?;
     let bin = out.join("bin");
     fs::create_dir_all(&bin)?;
-    for program in super::MODULES {
+    let tools = super::tools::programs();
+    for program in super::MODULES.iter().copied().chain(tools) {
         let path = bin.join(program);
         fs::write(&path, MARKER)?;
         crate::unpack::make_executable(&path)?;

@@ -3,6 +3,8 @@
 //! The suites' files come from the pinned release tarball, the programs from the native installation of the same version. The server under test is
 //! ours, in a process of its own (`pglite-bench serve`); with `--native` it is the native one, which proves the driver; with `--url` any other.
 
+mod adjust;
+mod dumps;
 mod expected;
 pub(crate) mod installcheck;
 mod outcome;
@@ -17,13 +19,14 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use clap::Args;
 
+pub(crate) use dumps::{DumpsOptions, run as dumps};
 use expected::{Expected, Verdict};
 use outcome::Outcome;
 use source::Files;
 use target::{Target, Which};
 
 /// What to run.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub(crate) struct Options {
     /// Against native PostgreSQL of the same version instead of ours
     #[arg(long)]

@@ -12,7 +12,7 @@ use pglite_oxide_wire::Config;
 use super::source::Files;
 
 /// Where the guest keeps its loadable libraries; the core suite's `regress` is linked into the guest and found there.
-const GUEST_LIBRARY_DIR: &str = "/pgsql/lib";
+pub(super) const GUEST_LIBRARY_DIR: &str = "/pgsql/lib";
 
 /// What PostgreSQL's own `make check` sets, as far as results depend on it; and no fsync, which they do not depend on.
 const SETTINGS: &[(&str, &str)] = &[
@@ -64,7 +64,7 @@ impl Target {
             settings.push((name.to_owned(), value.to_owned()));
         }
         match which {
-            Which::Embedded => Self::embedded(work, &settings),
+            Which::Embedded => Self::embedded(work, None, &settings),
             Which::Native => {
                 let library_dir = files.native_library(work)?;
                 let mut cluster = Cluster::init_trusting(files.install(), &settings)?;
@@ -87,7 +87,16 @@ impl Target {
         }
     }
 
-    fn embedded(work: &Path, settings: &[(String, String)]) -> Result<Self> {
+    /// Ours, on a directory that is there after it has stopped.
+    pub(crate) fn embedded_in(work: &Path, root: &Path) -> Result<Self> {
+        let settings: Vec<(String, String)> = SETTINGS
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        Self::embedded(work, Some(root), &settings)
+    }
+
+    fn embedded(work: &Path, root: Option<&Path>, settings: &[(String, String)]) -> Result<Self> {
         let mut command = crate::suite::cargo();
         command.args([
             "run",
@@ -99,6 +108,9 @@ impl Target {
             "serve",
             "--no-password",
         ]);
+        if let Some(root) = root {
+            command.arg("--path").arg(root);
+        }
         command.arg("--mount").arg(work.join("input"));
         command.arg("--mount").arg(work.join("output"));
         for (name, value) in settings {

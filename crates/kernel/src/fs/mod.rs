@@ -5,12 +5,14 @@
 //! | [`mem`] | in memory, copy-on-write; over files linked into the binary it is the overlay, too |
 //! | [`image`] | read-only files linked into the binary |
 //! | [`host`] | one directory of the host |
+//! | [`granted`] | directories that come and go, by names that cannot be guessed |
 //! | [`shm`] | POSIX shared memory |
 //! | [`dev`] | device files |
 //! | [`storage`] | for tests: what a loss of power leaves |
 //! | [`log`] | not a file system: a file that hands lines to the host |
 
 pub mod dev;
+pub mod granted;
 pub mod host;
 pub mod image;
 pub mod log;

@@ -146,6 +146,7 @@ pub(super) fn flock(process: &Process, args: &Args) -> SysResult {
 
 pub(super) fn ioctl(process: &Process, args: &Args) -> SysResult {
     const FIONREAD: u32 = 0x541B;
+    const TIOCGWINSZ: u32 = 0x5413;
     const FIONBIO: u32 = 0x5421;
     const FIONCLEX: u32 = 0x5450;
     const FIOCLEX: u32 = 0x5451;
@@ -165,6 +166,12 @@ pub(super) fn ioctl(process: &Process, args: &Args) -> SysResult {
             process
                 .space()
                 .write_u32(args.ptr(2), u32::try_from(n).unwrap_or(u32::MAX))?;
+            Ok(0)
+        }
+        TIOCGWINSZ => {
+            let size = open.file.window_size().ok_or(Errno::ENOTTY)?;
+            let words = u64::from(size.rows) | u64::from(size.columns) << 16;
+            process.space().write_u64(args.ptr(2), words)?;
             Ok(0)
         }
         FIONBIO => {

@@ -31,7 +31,7 @@ pub static TABLE: &[Call] = &[
     call(23, "dup", "f", file::dup, Supported),
     call(24, "dup3", "ffx", file::dup3, Supported),
     call(25, "fcntl64", "fdx", file::fcntl64, Partial("record locks never conflict; no owners, seals or pipe sizes")),
-    call(29, "ioctl", "fxx", file::ioctl, Partial("FIONREAD of seekable files, FIONBIO, FIOCLEX, FIONCLEX; terminals do not exist")),
+    call(29, "ioctl", "fxx", file::ioctl, Partial("FIONREAD of seekable files, FIONBIO, FIOCLEX, FIONCLEX, TIOCGWINSZ; terminals have a size and no modes")),
     call(32, "flock", "fd", file::flock, Partial("never conflicts")),
     call(46, "ftruncate64", "fl", file::ftruncate64, Supported),
     call(47, "fallocate", "fxll", file::fallocate, Partial("modes 0 and KEEP_SIZE; in memory nothing is set aside")),

@@ -1,0 +1,117 @@
+//! Which database a command works on.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use pglite_oxide::{Connector, Pglite, PgliteServer};
+
+/// A setting of PostgreSQL, `NAME=VALUE`.
+pub fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("{text:?} is not of the form NAME=VALUE"))?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Where the data is and how PostgreSQL is started.
+#[derive(Args, Clone, Debug)]
+pub struct Place {
+    /// Keeps the data in this directory [default: in memory, gone at the end]
+    #[arg(long, short = 'p', value_name = "DIR")]
+    pub path: Option<PathBuf>,
+    /// A setting of PostgreSQL; may be given several times
+    #[arg(long = "set", short = 'c', value_name = "NAME=VALUE", value_parser = setting)]
+    pub settings: Vec<(String, String)>,
+}
+
+/// A database, for commands that connect to it.
+#[derive(Args, Clone, Debug)]
+pub struct Database {
+    #[command(flatten)]
+    place: Place,
+    /// The database's name
+    #[arg(long, short = 'd', value_name = "NAME", default_value = "postgres")]
+    dbname: String,
+    /// The role to connect as
+    #[arg(long, short = 'U', value_name = "NAME", default_value = "postgres")]
+    username: String,
+}
+
+impl Database {
+    /// A database in memory, with these settings.
+    #[must_use]
+    pub fn at(path: Option<PathBuf>) -> Self {
+        Self {
+            place: Place {
+                path,
+                settings: Vec::new(),
+            },
+            dbname: "postgres".to_owned(),
+            username: "postgres".to_owned(),
+        }
+    }
+
+    /// Where its data is; `None` for one in memory.
+    #[must_use]
+    pub fn path(&self) -> Option<&PathBuf> {
+        self.place.path.as_ref()
+    }
+
+    /// An error if there is no database in the directory yet: commands that only read it should not make one.
+    pub fn must_exist(&self) -> Result<(), String> {
+        match self.path() {
+            None => Err("which database? Give its directory with --path".to_owned()),
+            Some(path) if path.join("data/PG_VERSION").is_file() => Ok(()),
+            Some(path) => Err(format!("there is no database in {}", path.display())),
+        }
+    }
+
+    /// Opens it. Its directory is locked meanwhile: no other process has it open.
+    pub fn open(&self) -> pglite_oxide::Result<Open> {
+        let mut builder = Pglite::builder().postgres_configs(self.place.settings.clone());
+        if let Some(path) = self.path() {
+            builder = builder.path(path);
+        }
+        // The session is of the superuser on the database that is always there; whether the wanted ones are, the program that connects finds out.
+        let session = builder.open()?;
+        let connector = session
+            .connector()
+            .username(self.username.clone())
+            .database(self.dbname.clone());
+        Ok(Open { session, connector })
+    }
+}
+
+/// An open database.
+pub struct Open {
+    session: Pglite,
+    /// What connects to it, as the role and on the database that the command names.
+    pub connector: Connector,
+}
+
+/// How long a shutdown may take.
+const SHUTDOWN_PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
+impl Open {
+    /// Shuts it down in order; what was written is in the directory then.
+    pub fn close(self) -> pglite_oxide::Result<()> {
+        let cluster = self.connector.clone();
+        drop(self.session);
+        cluster
+            .cluster()
+            .shutdown(pglite_oxide::ShutdownMode::Fast, SHUTDOWN_PATIENCE)?;
+        Ok(())
+    }
+}
+
+impl Place {
+    /// A builder of a server for it.
+    #[must_use]
+    pub fn server(self) -> pglite_oxide::PgliteServerBuilder {
+        let builder = PgliteServer::builder().postgres_configs(self.settings);
+        match self.path {
+            Some(path) => builder.path(path),
+            None => builder,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! `pglite serve` and `pglite run`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use clap::Args;
+use pglite_oxide::PgliteServer;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::database::Place;
+use crate::outcome::Outcome;
+
+/// Which database, and where it listens.
+#[derive(Args, Clone, Debug)]
+pub struct Served {
+    #[command(flatten)]
+    place: Place,
+    /// Listens on this TCP address [default: a free port of 127.0.0.1, unless --unix is given]
+    #[arg(long, value_name = "ADDR:PORT")]
+    tcp: Option<SocketAddr>,
+    /// Listens on this Unix socket, or on .s.PGSQL.5432 in this directory
+    #[arg(long, value_name = "PATH")]
+    unix: Option<PathBuf>,
+    /// Lets everybody in over TCP who can reach the address
+    #[arg(long)]
+    no_password: bool,
+}
+
+impl Served {
+    fn start(self) -> pglite_oxide::Result<PgliteServer> {
+        let mut builder = self.place.server();
+        if let Some(address) = self.tcp {
+            builder = builder.tcp(address);
+        }
+        if let Some(path) = self.unix {
+            builder = builder.unix(path);
+        }
+        if self.no_password {
+            builder = builder.without_password();
+        }
+        builder.start()
+    }
+}
+
+/// Serves until interrupted.
+pub fn serve(database: Served) -> Outcome {
+    serve_until_interrupted(
+        || database.start(),
+        |server| println!("{}", server.database_url()),
+    )
+}
+
+/// Starts a server, tells of it, and stops it at the first SIGINT or SIGTERM.
+pub fn serve_until_interrupted(
+    start: impl FnOnce() -> pglite_oxide::Result<PgliteServer>,
+    tell: impl FnOnce(&PgliteServer),
+) -> Outcome {
+    // Before the server's threads start, so that none of them takes the signal its own way.
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let server = start()?;
+    tell(&server);
+    eprintln!("pglite: press Ctrl-C to stop");
+    let _ = signals.forever().next();
+    server.shutdown()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a command with a database of its own.
+pub fn run(database: Served, command: &[std::ffi::OsString]) -> Outcome {
+    let Some((program, arguments)) = command.split_first() else {
+        return Err("no command given".into());
+    };
+    let server = database.start()?;
+    let mut child = Command::new(program);
+    child
+        .args(arguments)
+        .env("DATABASE_URL", server.database_url());
+    let status = child
+        .status()
+        .map_err(|error| format!("cannot run {}: {error}", program.display()))?;
+    server.shutdown()?;
+    // As a shell tells it.
+    let code = status.code().unwrap_or_else(|| {
+        128 + std::os::unix::process::ExitStatusExt::signal(&status).unwrap_or(0)
+    });
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
