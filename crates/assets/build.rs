@@ -47,10 +47,12 @@ fn locate() -> Result<(), Box<dyn Error>> {
     }
     let mut list = String::from("&[\n");
     for (name, extension) in assets.enabled_extensions()? {
-        let path = assets.dir.join(&extension.image.file);
+        let image = extension.image.as_ref();
+        let image = image.ok_or_else(|| format!("there are no files of extension {name}"))?;
+        let path = assets.dir.join(&image.file);
         list.push_str(&format!(
             "    ({name:?}, &Aligned(*include_bytes!({path:?})), {:?}),\n",
-            extension.image.fingerprint
+            image.fingerprint
         ));
     }
     list.push(']');

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use pglite_oxide_asset_locator::{self as locator, MANIFEST_FILE, Manifest};
+use pglite_oxide_asset_locator::{self as locator, ExtensionFiles, MANIFEST_FILE, Manifest};
 
 use crate::cache::remove_tree;
 use crate::{assets, suite};
@@ -84,6 +84,7 @@ pub fn run(options: &Options) -> Result<()> {
                         .map(|(module, file)| (module.clone(), file.clone()))
                         .collect(),
                     images: BTreeMap::new(),
+                    extensions: extensions(&found.manifest, |files| files.image = None),
                     ..found.manifest.clone()
                 };
                 place(&found.dir, &prebuilt, part)?;
@@ -93,6 +94,7 @@ pub fn run(options: &Options) -> Result<()> {
                 &prebuilt,
                 Manifest {
                     libraries: BTreeMap::new(),
+                    extensions: extensions(&found.manifest, |files| files.libraries.clear()),
                     ..found.manifest.clone()
                 },
             )?,
@@ -113,6 +115,16 @@ pub fn run(options: &Options) -> Result<()> {
     }
     println!("staged in {}", stage.display());
     Ok(())
+}
+
+/// The extensions with a part of their files.
+fn extensions(
+    manifest: &Manifest,
+    leave_out: impl Fn(&mut ExtensionFiles),
+) -> BTreeMap<String, ExtensionFiles> {
+    let mut part = manifest.extensions.clone();
+    part.values_mut().for_each(leave_out);
+    part
 }
 
 fn kib(bytes: u64) -> f64 {
@@ -139,6 +151,10 @@ fn place(from: &Path, to: &Path, mut part: Manifest) -> Result<()> {
         .values()
         .cloned()
         .chain(part.images.values().map(|image| image.file.clone()))
+        .chain(part.extensions.values().flat_map(|extension| {
+            let image = extension.image.iter().map(|image| image.file.clone());
+            image.chain(extension.libraries.values().cloned())
+        }))
         .collect();
     part.sizes.retain(|file, _| files.contains(file));
     for file in files {

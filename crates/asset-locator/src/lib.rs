@@ -117,8 +117,8 @@ pub struct ExtensionFiles {
     pub sql_name: String,
     /// Static libraries by the name that `dlopen` knows, relative to the manifest.
     pub libraries: BTreeMap<String, String>,
-    /// The image of its installed files.
-    pub image: ImageFile,
+    /// The image of its installed files; none in a package that only links.
+    pub image: Option<ImageFile>,
 }
 
 impl ExtensionFiles {
@@ -249,7 +249,8 @@ pub fn open(dir: &Path) -> Result<Assets, LocateError> {
         .values()
         .chain(manifest.images.values().map(|image| &image.file))
         .chain(manifest.extensions.values().flat_map(|extension| {
-            std::iter::once(&extension.image.file).chain(extension.libraries.values())
+            let image = extension.image.iter().map(|image| &image.file);
+            image.chain(extension.libraries.values())
         }))
     {
         let file = dir.join(file);

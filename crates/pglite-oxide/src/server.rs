@@ -340,6 +340,7 @@ impl PgliteServerBuilder {
             Some(mut session) => {
                 // Before anybody can connect.
                 session.set_password(&username, password.as_deref())?;
+                crate::extensions::create(&self.start, &mut session)?;
                 let cluster = session.connector().cluster;
                 cluster.set_tcp_auth(auth)?;
                 for listener in listeners {

@@ -83,38 +83,46 @@ fn every_extension_works_on_a_temporary_database() {
 #[test]
 fn every_extension_works_after_its_database_was_closed_and_opened() {
     let tests = smoke_tests();
+    let preloaded: Vec<&str> = extensions::ALL
+        .iter()
+        .filter(|extension| extension.must_be_preloaded())
+        .flat_map(|extension| extension.libraries().iter().copied())
+        .collect();
+    let root = tempfile::tempdir().unwrap();
     let mut wrong = Vec::new();
-    for extension in extensions::ALL {
-        let pairs = &tests[extension.name()];
-        let root = tempfile::tempdir().unwrap();
-        let open = || {
-            Pglite::builder()
-                .path(root.path().join("db"))
-                .extension(*extension)
-                .postgres_config("fsync", "off")
-                .open()
-        };
-        let turn = |schema: &str| -> Result<Vec<String>, Error> {
-            let mut db = open()?;
-            // A slot, too, outlives the server.
-            db.exec(
-                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots",
-                None,
-            )?;
-            let wrong = run(&mut db, schema, pairs);
-            db.close()?;
-            Ok(wrong)
-        };
-        for schema in ["one", "two"] {
-            match turn(schema) {
-                Ok(found) => wrong.extend(
-                    found
-                        .into_iter()
-                        .map(|what| format!("{extension}, {schema}: {what}")),
-                ),
-                Err(error) => wrong.push(format!("{extension}, {schema}: {error}")),
-            }
+    for schema in ["one", "two"] {
+        let mut builder = Pglite::builder()
+            .path(root.path().join("db"))
+            .postgres_config("fsync", "off")
+            .postgres_config("shared_preload_libraries", preloaded.join(","));
+        for (name, value) in extensions::ALL.iter().flat_map(|e| e.settings()) {
+            builder = builder.postgres_config(*name, *value);
         }
+        let mut db = builder.open().unwrap();
+        // A slot outlives the server.
+        let drop_slots = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots";
+        db.exec(drop_slots, None).unwrap();
+        for extension in extensions::ALL {
+            let database = format!("with_{}", extension.name().replace('-', "_"));
+            if schema == "one" {
+                let create = format!("CREATE DATABASE {database}");
+                db.exec(&create, None).unwrap();
+            }
+            let session = db.connector().database(&database).connect();
+            let found = session.and_then(|mut session| {
+                session.enable_extension(*extension)?;
+                let found = run(&mut session, schema, &tests[extension.name()]);
+                session.close()?;
+                Ok(found)
+            });
+            let found = found.unwrap_or_else(|error| vec![error.to_string()]);
+            wrong.extend(
+                found
+                    .into_iter()
+                    .map(|what| format!("{extension}, {schema}: {what}")),
+            );
+        }
+        db.close().unwrap();
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -92,7 +92,7 @@ pub(super) fn assemble(cache: &Cache, name: &str, parts: Parts<'_>) -> Result<Ou
                 ExtensionFiles {
                     sql_name: built.sql_name.clone(),
                     libraries,
-                    image,
+                    image: Some(image),
                 },
             );
         }

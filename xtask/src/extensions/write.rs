@@ -23,7 +23,7 @@ pub(super) fn outputs(workspace: &Path, catalogue: &Catalogue) -> Result<Vec<(Pa
         ("pglite-oxide", &["pglite-oxide-cluster"]),
     ] {
         let path = crates.join(name).join("Cargo.toml");
-        let block = features(catalogue, below);
+        let block = features(catalogue, below)?;
         outputs.push((path.clone(), between(&path, &block)?));
     }
     outputs.push((
@@ -61,12 +61,22 @@ fn between(path: &Path, block: &str) -> Result<String> {
     Ok(out)
 }
 
-fn features(catalogue: &Catalogue, below: &[&str]) -> String {
-    let mut text = String::from("extensions = [\n");
-    for extension in catalogue.built() {
-        let _ = writeln!(text, "    \"ext-{}\",", extension.name);
+/// Whether whoever links it takes on more than a notice: such extensions are no part of the feature `extensions`.
+fn is_copyleft(catalogue: &Catalogue, extension: &Extension) -> Result<bool> {
+    Ok(catalogue.provenance(extension)?.1.starts_with("GPL"))
+}
+
+fn features(catalogue: &Catalogue, below: &[&str]) -> Result<String> {
+    let mut text = String::new();
+    for (feature, copyleft) in [("extensions", false), ("extensions-gpl", true)] {
+        let _ = writeln!(text, "{feature} = [");
+        for extension in catalogue.built() {
+            if is_copyleft(catalogue, extension)? == copyleft {
+                let _ = writeln!(text, "    \"ext-{}\",", extension.name);
+            }
+        }
+        text.push_str("]\n");
     }
-    text.push_str("]\n");
     for extension in catalogue.built() {
         let name = &extension.name;
         let on: Vec<String> = below
@@ -75,7 +85,7 @@ fn features(catalogue: &Catalogue, below: &[&str]) -> String {
             .collect();
         let _ = writeln!(text, "ext-{name} = [{}]", on.join(", "));
     }
-    text
+    Ok(text)
 }
 
 fn constants(catalogue: &Catalogue) -> Result<String> {
@@ -136,6 +146,9 @@ fn table(catalogue: &Catalogue, manifest: Option<&Manifest>) -> Result<String> {
         if extension.preload {
             what.push_str("; preloaded: name it in the builder");
         }
+        if is_copyleft(catalogue, extension)? {
+            what.push_str("; not by default: feature `extensions-gpl`");
+        }
         if !extension.sql {
             what.push_str("; no `CREATE EXTENSION`: `LOAD` or preload it");
         }
@@ -164,7 +177,7 @@ fn size(extension: &Extension, manifest: Option<&Manifest>) -> (String, String) 
             .values()
             .filter_map(|file| manifest.sizes.get(file))
             .sum();
-        Some((code, files.image.bytes))
+        Some((code, files.image.as_ref()?.bytes))
     });
     match found {
         Some((code, files)) => (

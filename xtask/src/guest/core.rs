@@ -1,7 +1,7 @@
 //! What the linked main module offers to side modules: its functions, its data, the slots of its table.
 //!
-//! The link exports every global symbol. Here the export section is read, kept as a [`Core`], and rewritten: data exports would be globals that nobody reads, and a function
-//! that is exported under its own name would get another name in the translated C, where the profile looks for it.
+//! The link exports every global symbol. Here the export section is read, kept as a [`Core`], and cut down to what the machine needs: wasm2c takes minutes for thousands of
+//! exports, and gives exported functions other names in C, where the profile looks for them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,8 +15,6 @@ use wasmparser::{ElementItems, ElementKind, ExternalKind, Operator, Parser, Payl
 use super::fences;
 use super::side::prototype;
 
-/// What exported functions are called instead of their own names.
-pub(super) const PREFIX: &str = "x.";
 /// Exports that the machine needs, under their own names.
 const KEPT: &[&str] = &["guest_start", "guest_fork_child", "__heap_base"];
 
@@ -29,8 +27,10 @@ pub struct Core {
     pub functions: BTreeMap<String, u32>,
     /// Slots of the table by the function in it.
     pub slots: BTreeMap<u32, u32>,
-    /// Type index of each function.
+    /// Type index of each function, imported ones first.
     pub types: Vec<u32>,
+    /// Imported functions.
+    pub imported: u32,
     /// Size of its table.
     pub table: u32,
     /// Where its data begins: side modules' data must end before.
@@ -60,7 +60,10 @@ pub(super) fn extract(wasm: &Path, core: &Path, data_start: u32) -> Result<()> {
             Payload::ImportSection(section) => {
                 for import in section.clone().into_imports() {
                     match import?.ty {
-                        TypeRef::Func(index) => found.types.push(index),
+                        TypeRef::Func(index) => {
+                            found.types.push(index);
+                            found.imported += 1;
+                        }
                         TypeRef::Global(_) => globals.push(None),
                         _ => {}
                     }
@@ -109,12 +112,9 @@ pub(super) fn extract(wasm: &Path, core: &Path, data_start: u32) -> Result<()> {
                     match export.kind {
                         ExternalKind::Func => {
                             found.functions.insert(export.name.to_owned(), export.index);
-                            let name = if kept {
-                                export.name.to_owned()
-                            } else {
-                                format!("{PREFIX}{}", export.name)
-                            };
-                            exports.export(&name, ExportKind::Func, export.index);
+                            if kept {
+                                exports.export(export.name, ExportKind::Func, export.index);
+                            }
                         }
                         ExternalKind::Global => {
                             if kept {
@@ -185,39 +185,29 @@ impl Names {
     }
 }
 
-/// Takes the wrappers of exported functions out of the translated C in `dir`, and writes which function each stood for to `names`.
-pub(super) fn take_names(dir: &Path, module: &str, names: &Path) -> Result<()> {
+/// Reads the names of the functions that `core` offers from the translated C in `dir`, and writes them to `names`.
+///
+/// The header declares all functions in the order of the module's. Names that C leaves as they are must be where they are expected, but for some aliases.
+pub(super) fn take_names(dir: &Path, module: &str, core: &Core, names: &Path) -> Result<()> {
     let mut found = Names::default();
     for path in super::libc::sorted(dir, "c")? {
         let text = fs::read_to_string(&path)?;
-        let text = without_wrappers(&text, PREFIX, &mut found)
-            .with_context(|| format!("in {}", path.display()))?;
-        fs::write(&path, text)?;
+        found.types.extend(
+            text.lines()
+                .filter_map(func_type)
+                .map(|(name, text)| (text.to_owned(), name.to_owned())),
+        );
     }
-    let header = dir.join(format!("{module}.h"));
-    let text = fs::read_to_string(&header)?;
-    fs::write(&header, without_prototypes(&text))?;
-    let implementation = fs::read_to_string(dir.join(format!("{module}-impl.h")))?;
+    let header = fs::read_to_string(dir.join(format!("{module}-impl.h")))?;
+    found.functions = declared(&header, module, core)?;
     const TAG: &str = "extern const wasm_tag_placeholder_t ";
-    let mut tags = implementation
+    let mut tags = header
         .lines()
         .filter_map(|line| line.strip_prefix(TAG)?.strip_suffix(';'));
     found.tag = tags.next().context("the module has no tag")?.to_owned();
-    let instance = format!("w2c_{module}*");
-    let signatures: BTreeMap<String, String> = implementation
-        .lines()
-        .filter_map(|line| prototype(line, &instance))
-        .collect();
-    for name in found.functions.values_mut() {
-        let signature = signatures.get(&name.c);
-        name.signature = signature
-            .with_context(|| format!("{} is not declared", name.c))?
-            .clone();
-    }
-    if tags.next().is_some() || found.functions.is_empty() || found.types.is_empty() {
+    if tags.next().is_some() || found.types.is_empty() {
         bail!(
-            "the translator's output is not as expected: {} functions, {} types, or more than one tag",
-            found.functions.len(),
+            "the translator's output is not as expected: {} types, or more than one tag",
             found.types.len()
         );
     }
@@ -225,17 +215,61 @@ pub(super) fn take_names(dir: &Path, module: &str, names: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Takes out the wrappers of exports whose names begin with `prefix`.
-pub(super) fn without_wrappers(text: &str, prefix: &str, found: &mut Names) -> Result<String> {
+/// At most one in so many functions may be an alias of one that is not offered: the C library has some (`malloc` is `default_malloc`).
+const ALIAS_SHARE: usize = 100;
+
+/// The offered functions as the header declares them.
+fn declared(header: &str, module: &str, core: &Core) -> Result<BTreeMap<String, Name>> {
+    let instance = format!("w2c_{module}*");
+    let all: Vec<(String, String)> = header
+        .lines()
+        .filter_map(|line| prototype(line, &instance))
+        .collect();
+    let defined = core.types.len() - core.imported as usize;
+    if all.len() != defined {
+        bail!(
+            "the module has {defined} functions, its translation declares {}",
+            all.len()
+        );
+    }
+    let mut found = BTreeMap::new();
+    let mut elsewhere = Vec::new();
+    for (name, index) in &core.functions {
+        let (c, signature) = (index.checked_sub(core.imported))
+            .and_then(|index| all.get(index as usize))
+            .with_context(|| format!("{name} is not defined"))?;
+        let plain = name.starts_with(|c: char| c.is_ascii_alphabetic());
+        // A second function of the same name gets a number, an alias shares the first one's.
+        let alias = core.functions.values().filter(|other| *other == index);
+        if plain && alias.count() == 1 {
+            let rest = c.strip_prefix(&format!("w2c_{module}_{name}"));
+            let number = |rest: &str| {
+                rest.strip_prefix('_')
+                    .is_some_and(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))
+            };
+            if !rest.is_some_and(|rest| rest.is_empty() || number(rest)) {
+                elsewhere.push(format!("{c} is where {name} is expected"));
+            }
+        }
+        let (c, signature) = (c.clone(), signature.clone());
+        found.insert(name.clone(), Name { c, signature });
+    }
+    if let Some(first) = elsewhere.first()
+        && elsewhere.len() * ALIAS_SHARE > found.len()
+    {
+        bail!("{first}, and {} more like this", elsewhere.len() - 1);
+    }
+    Ok(found)
+}
+
+/// Takes out the wrappers of exports: what each stood for.
+pub(super) fn without_wrappers(text: &str, found: &mut Names) -> Result<String> {
     let mut out = String::with_capacity(text.len());
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
-        if let Some((name, text)) = func_type(line) {
-            found.types.insert(text.to_owned(), name.to_owned());
-        }
         let Some(name) = line
             .strip_prefix("/* export: '")
-            .and_then(|rest| rest.strip_prefix(prefix)?.strip_suffix("' */"))
+            .and_then(|rest| rest.strip_suffix("' */"))
         else {
             out.push_str(line);
             out.push('\n');
@@ -281,20 +315,6 @@ fn func_type(line: &str) -> Option<(&str, &str)> {
     rest.strip_suffix(';')?.split_once(") = ")
 }
 
-fn without_prototypes(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        if line.starts_with(&format!("/* export: '{PREFIX}")) {
-            lines.next();
-            continue;
-        }
-        out.push_str(line);
-        out.push('\n');
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -302,24 +322,45 @@ mod tests {
     #[test]
     fn wrappers_become_names() {
         let text = "\
-FUNC_TYPE_EXTERN_T(w2c_p_t0) = \"\\x9d\";
-/* export: 'x.palloc' */
-u32 w2c_p_x0x2Epalloc(w2c_p* instance, u32 var_p0) {
-  u32 ret = w2c_p_palloc(instance, var_p0);
+/* export: '__wasm_call_ctors' */
+u32 w2c_p_0x5F_wasm_call_ctors(w2c_p* instance, u32 var_p0) {
+  u32 ret = w2c_p_0x5F_wasm_call_ctors_0(instance, var_p0);
   return ret;
 }
 
-/* export: 'guest_start' */
-void w2c_p_guest_start(w2c_p* instance) {
-  w2c_p_guest_start_0(instance);
+/* export: 'entry' */
+u32* w2c_p_entry(w2c_p* instance) {
+  return &instance->w2c_entry;
 }
+int kept;
 ";
         let mut found = Names::default();
-        let out = without_wrappers(text, PREFIX, &mut found).unwrap();
-        assert_eq!(found.functions["palloc"].c, "w2c_p_palloc");
-        assert_eq!(found.types["\"\\x9d\""], "w2c_p_t0");
-        assert!(!out.contains("palloc") && out.contains("w2c_p_guest_start_0(instance)"));
-        let empty = "/* export: 'x.a' */\nvoid w2c_p_a(w2c_p* instance) {\n}\n";
-        assert!(without_wrappers(empty, PREFIX, &mut found).is_err());
+        let out = without_wrappers(text, &mut found).unwrap();
+        assert_eq!(
+            found.functions["__wasm_call_ctors"].c,
+            "w2c_p_0x5F_wasm_call_ctors_0"
+        );
+        assert_eq!(out.trim(), "int kept;");
+        let empty = "/* export: 'a' */\nvoid w2c_p_a(w2c_p* instance) {\n}\n";
+        assert!(without_wrappers(empty, &mut found).is_err());
+    }
+
+    #[test]
+    fn functions_are_declared_in_order_or_it_is_an_error() {
+        let header =
+            "u32 w2c_p_palloc(w2c_p*, u32);\nvoid w2c_p_init_0(w2c_p*);\nint other(u32);\n";
+        let mut core = Core {
+            types: vec![9, 1, 2],
+            imported: 1,
+            ..Core::default()
+        };
+        core.functions = [("palloc".to_owned(), 1), ("init".to_owned(), 2)].into();
+        let found = declared(header, "p", &core).unwrap();
+        assert_eq!(found["palloc"].signature, "u32(, u32)");
+        assert_eq!(found["init"].c, "w2c_p_init_0");
+        core.functions = [("palloc".to_owned(), 2)].into();
+        assert!(declared(header, "p", &core).is_err());
+        core.types.push(0);
+        assert!(declared(header, "p", &core).is_err());
     }
 }

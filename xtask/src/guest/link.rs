@@ -9,7 +9,7 @@ use super::{GuestCtx, core, flags};
 use crate::process;
 
 /// Changes when the recipe's result does.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// What a module may import.
 const IMPORTS: &[(&str, &str)] = &[

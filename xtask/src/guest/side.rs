@@ -197,7 +197,7 @@ fn translate(
 
     let text = fs::read_to_string(&source)?;
     let mut exports = Names::default();
-    let text = without_wrappers(&text, "", &mut exports)?;
+    let text = without_wrappers(&text, &mut exports)?;
     let text = imports.source(&text, &module, server.names)?;
     let mut made = Made::default();
     let text = rewrite::header(&rewrite::source(&text, &mut made)?, &mut made)?;

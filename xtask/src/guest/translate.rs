@@ -6,11 +6,12 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{GuestCtx, core, fences, rewrite};
+use super::core::{self, Core};
+use super::{GuestCtx, fences, rewrite};
 use crate::process;
 
 /// Changes when the recipe's result does.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// Pieces that a module is cut into, so that they compile in parallel and alone when little changes.
 const PIECES: u32 = 32;
@@ -55,7 +56,8 @@ pub fn translate(ctx: &GuestCtx<'_>, name: &str, wasm: &Path, out: &Path) -> Res
         .arg(wasm);
     process::logged(&mut command, ctx.log)?;
     if name == super::MODULES[0] {
-        core::take_names(out, name, &out.join(NAMES))?;
+        let core = Core::read(&wasm.with_file_name(super::CORE))?;
+        core::take_names(out, name, &core, &out.join(NAMES))?;
     }
     rewrite::directory(out, name, counts)
 }

@@ -246,6 +246,8 @@ fn drive(files: &Files, plan: &Plan, work: &Path, options: &Options) -> Result<O
     settings.push("datestyle=Postgres, MDY".to_owned());
     let target = Target::start(&Which::Embedded, files, work, &settings)?;
     let mut runner = super::runner(files, &target, &input, &output, Suite::Core)?;
+    // Where the tests' own data is, by relative paths.
+    runner.current_dir(&input);
     runner
         .arg("--dbname=contrib_regression")
         .args(&plan.arguments);

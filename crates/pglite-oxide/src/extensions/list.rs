@@ -947,6 +947,21 @@ pub const PG_HASHIDS: Extension = Extension(&Data {
     preloaded: false,
 });
 
+/// `pg_uuidv7`: UUIDs of version 7, with the SQL names of fboulnois's extension.
+#[cfg(feature = "ext-pg_uuidv7")]
+pub const PG_UUIDV7: Extension = Extension(&Data {
+    name: "pg_uuidv7",
+    sql_name: "pg_uuidv7",
+    version: "1.6",
+    licence: "Apache-2.0 OR MIT",
+    summary: "UUIDs of version 7, with the SQL names of fboulnois's extension",
+    dependencies: &[],
+    libraries: &["pg_uuidv7"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
 /// Every extension that is linked, in the order of the catalogue.
 pub const ALL: &[Extension] = &[
     #[cfg(feature = "ext-vector")]
@@ -1075,4 +1090,6 @@ pub const ALL: &[Extension] = &[
     PG_SPHERE,
     #[cfg(feature = "ext-pg_hashids")]
     PG_HASHIDS,
+    #[cfg(feature = "ext-pg_uuidv7")]
+    PG_UUIDV7,
 ];
