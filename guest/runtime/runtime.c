@@ -54,9 +54,12 @@ void pgl_prepare(struct pgl_context *context, void *stack_base, void (*run)(void
 
 int pgl_resume(struct pgl_context *context)
 {
+	/* one guest's system call may lead to another guest on the same thread */
+	struct pgl_context *outer = current;
+
 	current = context;
 	pgl_switch(&context->carrier_stack, context->guest_stack);
-	current = NULL;
+	current = outer;
 	return context->code;
 }
 

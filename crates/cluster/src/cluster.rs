@@ -13,9 +13,9 @@ use pglite_oxide_kernel::{Errno, ExitStatus, Kernel, Pid};
 use crate::control;
 use crate::error::{ConnectError, ShutdownError, SignalError, StartError};
 use crate::log::{PREFIX, Tail};
-use crate::options::{ClusterOptions, Durability, Listener, Root, check_setting};
+use crate::options::{ClusterOptions, Durability, Listener, Root, TcpAuth, check_setting};
 use crate::root::{Contents, RootDirectory};
-use crate::world::{self, DATA, ENVIRONMENT, HBA, Listening, SOCKETS, WorldOptions};
+use crate::world::{self, DATA, ENVIRONMENT, FILE_COPY, HBA, Listening, SOCKETS, WorldOptions};
 
 /// How long a start may take, crash recovery included.
 const START_PATIENCE: Duration = Duration::from_secs(300);
@@ -26,6 +26,7 @@ const DROP_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the threads of killed processes may take to end.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
+const SIGHUP: u8 = 1;
 const SIGINT: u8 = 2;
 const SIGQUIT: u8 = 3;
 const SIGTERM: u8 = 15;
@@ -71,10 +72,9 @@ impl Cluster {
         }
         let salt = COUNTER.fetch_add(1, Ordering::Relaxed);
         let (data, directory) = match &options.root {
-            Root::Temporary if options.data.is_some() => (
-                world::given_data(options.data.as_ref())?,
-                None,
-            ),
+            Root::Temporary if options.data.is_some() => {
+                (world::given_data(options.data.as_ref())?, None)
+            }
             Root::Temporary => (
                 world::temporary_data(control::new_identifier(salt ^ std::process::id()))?,
                 None,
@@ -102,9 +102,17 @@ impl Cluster {
         let process = kernel.spawn(SpawnOptions {
             path: "/pgsql/bin/postgres".to_owned(),
             argv: arguments.with(&listening),
-            envp: ENVIRONMENT.iter().map(|&word| word.to_owned()).collect(),
+            envp: ENVIRONMENT
+                .into_iter()
+                .chain((options.root == Root::Temporary).then_some(FILE_COPY))
+                .map(str::to_owned)
+                .collect(),
             cwd: "/".to_owned(),
-            stdio: [world::null(&kernel)?, Arc::clone(&output), Arc::clone(&output)],
+            stdio: [
+                world::null(&kernel)?,
+                Arc::clone(&output),
+                Arc::clone(&output),
+            ],
         })?;
         // From here on, dropping it cleans up.
         let cluster = Self {
@@ -179,6 +187,25 @@ impl Cluster {
                     log: self.log.text(),
                 });
             }
+        }
+    }
+
+    /// Changes who gets in over TCP; holds for every connection made from now on.
+    ///
+    /// # Errors
+    /// [`StartError::Kernel`] when the cluster has stopped.
+    pub fn set_tcp_auth(&self, auth: TcpAuth) -> Result<(), StartError> {
+        if world::set_tcp_auth(&self.kernel, auth)? {
+            // The postmaster reads it again before it accepts.
+            self.kernel.kill(self.postmaster, SIGHUP)?;
+        }
+        Ok(())
+    }
+
+    /// Tells that whoever waits for the answers of this backend runs it, on its own thread ([`HostStream::hold`]).
+    pub fn set_direct(&self, backend: i32) {
+        if let Some(process) = self.kernel.process(Pid(backend)) {
+            process.set_prompt(true);
         }
     }
 
@@ -331,6 +358,7 @@ impl Arguments {
         set("shared_memory_type", "mmap");
         if options.root == Root::Temporary {
             // Nothing outlives this process, so nothing need be written twice or waited for.
+            set("file_copy_method", "clone");
             set("fsync", "off");
             set("full_page_writes", "off");
         }

@@ -5,6 +5,15 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use pglite_oxide_kernel::Errno;
+use pglite_oxide_kernel::fs::{FileSystem, OpenHow};
+
+use crate::world::errno;
+
+/// Bytes of `global/pg_control`, at most.
+const CONTROL_MAX: usize = 8192;
+/// Characters of a WAL segment's name.
+const WAL_NAME: usize = 24;
 /// Offset of `xlp_sysid` in a WAL segment.
 const WAL_IDENTIFIER: usize = 24;
 /// Flag in `xlp_info` (offset 2): the header is a long one.
@@ -16,6 +25,34 @@ pub(crate) fn new_identifier(salt: u32) -> u64 {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     now.as_secs() << 32 | u64::from(now.subsec_micros()) << 12 | u64::from(salt & 0xfff)
+}
+
+/// Puts `identifier` into the files of a data directory that have one.
+pub(crate) fn put_into(files: &dyn FileSystem, identifier: u64) -> Result<(), Errno> {
+    let how = OpenHow {
+        read: true,
+        write: true,
+        ..OpenHow::default()
+    };
+    let open = |path: &str| files.open(path, &how).map_err(errno);
+    let file = open("global/pg_control")?;
+    let mut text = vec![0; CONTROL_MAX];
+    let len = file.read_at(0, &mut text)?;
+    if set_in_control(&mut text[..len], identifier) {
+        file.write_at(0, &text[..len])?;
+    }
+    for entry in files.read_dir("pg_wal").map_err(errno)? {
+        if entry.name.len() != WAL_NAME {
+            continue;
+        }
+        let file = open(&format!("pg_wal/{}", entry.name))?;
+        let mut page = [0; WAL_IDENTIFIER + 8];
+        let len = file.read_at(0, &mut page)?;
+        if set_in_wal(&mut page[..len], identifier) {
+            file.write_at(0, &page[..len])?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts `identifier` into the contents of `global/pg_control`; false if they are not as expected, and then nothing is changed.

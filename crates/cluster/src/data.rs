@@ -9,8 +9,8 @@ use pglite_oxide_kernel::fs::mem::MemFs;
 use pglite_oxide_kernel::fs::{FileSystem, FsError, OpenHow};
 
 use crate::cluster::Cluster;
-use crate::error::SnapshotError;
-use crate::world::DATA;
+use crate::error::{SnapshotError, StartError};
+use crate::world::{self, DATA, errno};
 
 /// Files that belong to the running cluster and not to its data, by their first component.
 const LEFT_OUT: &[&str] = &["postmaster.pid", "pg_stat_tmp"];
@@ -53,13 +53,6 @@ impl Default for DataDirectory {
     }
 }
 
-fn errno(error: FsError) -> Errno {
-    match error {
-        FsError::Errno(errno) => errno,
-        FsError::Symlink { .. } => Errno::ELOOP,
-    }
-}
-
 impl DataDirectory {
     /// An empty one.
     #[must_use]
@@ -70,7 +63,7 @@ impl DataDirectory {
     /// Adds a file or directory; `path` is relative, with `/` between names and without `.` and `..`.
     ///
     /// # Errors
-    /// `EINVAL` for another path, `EEXIST` if there is one.
+    /// `EINVAL` for another path, `EEXIST` if there is one, `EROFS` once a cluster has begun with it.
     pub fn add(&self, path: &str, entry: DataEntry, contents: Vec<u8>) -> Result<(), Errno> {
         let plain = path
             .split('/')
@@ -83,6 +76,34 @@ impl DataDirectory {
             DataEntry::File(_) => self.0.add_file(path, 0o600, contents),
             DataEntry::Symlink(target) => self.0.symlink(&target, path).map_err(errno),
         }
+    }
+
+    /// What a new cluster begins with when nothing else is said.
+    pub(crate) fn of_template() -> Result<Self, StartError> {
+        Ok(Self(Arc::new(world::in_memory(world::template()?)?)))
+    }
+
+    /// Removes a file, link or empty directory, if it is there.
+    pub(crate) fn remove(&self, path: &str) -> Result<(), Errno> {
+        let removed = match self.0.unlink(path) {
+            Err(FsError::Errno(Errno::EISDIR)) => self.0.rmdir(path),
+            other => other,
+        };
+        match removed.map_err(errno) {
+            Err(Errno::ENOENT) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Makes a file of these bytes and zeros up to `len`, whatever was there.
+    pub(crate) fn replace(&self, path: &str, contents: &[u8], len: u64) -> Result<(), Errno> {
+        self.remove(path)?;
+        self.0.add_file(path, 0o600, contents.to_vec())?;
+        let how = OpenHow {
+            write: true,
+            ..OpenHow::default()
+        };
+        self.0.open(path, &how).map_err(errno)?.set_len(len)
     }
 
     /// Calls `each` for every file and directory, directories before what is in them, with a reader's worth of bytes for files.
@@ -110,9 +131,10 @@ impl DataDirectory {
         read(&*self.0, path)
     }
 
-    /// A file system for a cluster, sharing the bytes until it writes.
+    /// A file system for a cluster, sharing the bytes until it writes. Nothing can be added to the directory any more (`EROFS`).
     pub(crate) fn file_system(&self) -> Result<MemFs, Errno> {
-        let files = self.0.clone_tree();
+        self.0.freeze();
+        let files = self.0.clone_frozen();
         // PostgreSQL insists on it.
         files.set_mode("", 0o700).map_err(errno)?;
         Ok(files)
@@ -161,7 +183,9 @@ fn walk<E: From<Errno>>(
     directory: &str,
     each: &mut impl FnMut(&str, &DataEntry) -> Result<(), E>,
 ) -> Result<(), E> {
-    let entries = files.read_dir(directory).map_err(|error| errno(error).into())?;
+    let entries = files
+        .read_dir(directory)
+        .map_err(|error| errno(error).into())?;
     for found in entries {
         let path = if directory.is_empty() {
             found.name
@@ -192,19 +216,22 @@ fn walk<E: From<Errno>>(
 }
 
 impl Cluster {
+    /// The file system of its data.
+    pub(crate) fn data(&self) -> Result<Arc<dyn FileSystem>, Errno> {
+        let mut mounts = self.kernel().vfs().mounts();
+        mounts
+            .find(|(at, _)| *at == DATA)
+            .map(|(_, files)| Arc::clone(files))
+            .ok_or(Errno::ENOENT)
+    }
+
     /// The data directory as it is at one instant, for which the guests stand still: what a loss of power would leave if everything written had reached the disk. A cluster that
     /// begins with it recovers, as after a crash; nothing that was committed is missing.
     ///
     /// # Errors
     /// [`SnapshotError::Kernel`] when a file cannot be read, or without memory for all of them.
     pub fn data_directory(&self) -> Result<DataDirectory, SnapshotError> {
-        let data = self
-            .kernel()
-            .vfs()
-            .mounts()
-            .find(|(at, _)| *at == DATA)
-            .map(|(_, files)| Arc::clone(files))
-            .ok_or(Errno::ENOENT)?;
+        let data = self.data()?;
         Ok(self
             .kernel()
             .while_stopped(|| DataDirectory::of(&*data))??)
@@ -225,7 +252,8 @@ mod tests {
                 "{path}"
             );
         }
-        data.add("base/1", DataEntry::Directory, Vec::new()).unwrap();
+        data.add("base/1", DataEntry::Directory, Vec::new())
+            .unwrap();
         data.add("base/1/2", DataEntry::File(3), b"abc".to_vec())
             .unwrap();
         let mut seen = Vec::new();

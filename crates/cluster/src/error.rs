@@ -146,7 +146,9 @@ pub enum ShutdownError {
 #[non_exhaustive]
 pub enum SnapshotError {
     /// Its data is in a directory of the host, which is not copied with the processes.
-    #[error("the data of this cluster is in a directory: copy that with `backup`, or open a temporary database")]
+    #[error(
+        "the data of this cluster is in a directory: copy that with `backup`, or open a temporary database"
+    )]
     Persistent,
     /// It has stopped.
     #[error("the cluster has stopped")]

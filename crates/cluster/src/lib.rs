@@ -5,6 +5,7 @@
 mod cluster;
 mod control;
 mod data;
+mod delta;
 mod error;
 mod log;
 mod options;
@@ -19,6 +20,12 @@ pub use error::{ConnectError, ShutdownError, SignalError, SnapshotError, StartEr
 pub use options::{ClusterOptions, Durability, Listener, Root, TcpAuth};
 pub use pglite_oxide_kernel::ExitStatus;
 pub use snapshot::{Opened, Snapshot};
+
+/// The fingerprint of the PostgreSQL in this build; empty in a build without.
+#[must_use]
+pub fn fingerprint() -> &'static str {
+    pglite_oxide_aot::FINGERPRINT
+}
 
 pub use pglite_oxide_kernel::kernel::ProcessInfo;
 pub use pglite_oxide_kernel::net::HostStream as Stream;

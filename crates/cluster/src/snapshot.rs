@@ -1,12 +1,12 @@
 //! Copies of running clusters: snapshots that are kept, and clusters that go on from one.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pglite_oxide_kernel::copy::{CopyOptions, KernelCopy};
 use pglite_oxide_kernel::file::File;
-use pglite_oxide_kernel::fs::OpenHow;
 use pglite_oxide_kernel::fs::dev::fill_random;
 use pglite_oxide_kernel::net::HostStream;
 use pglite_oxide_kernel::{Errno, Kernel, Pid};
@@ -16,7 +16,13 @@ use crate::control;
 use crate::error::SnapshotError;
 use crate::log::Tail;
 use crate::options::Root;
-use crate::world::DATA;
+
+/// How long PostgreSQL's background processes sleep at least in a new copy. Most databases of tests are gone before.
+const GRACE: Duration = Duration::from_secs(2);
+/// Bytes of the addresses that settings show.
+const ADDRESSES_MAX: usize = 127;
+/// How long the sessions that a snapshot does not have may take to end in it.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A temporary cluster as it was at one instant, processes and all. Clusters that start from it go on from there, each for itself.
 ///
@@ -40,8 +46,8 @@ pub struct Opened {
 }
 
 impl Cluster {
-    /// Takes a snapshot. The cluster stands still for the length of it, some milliseconds, and goes on. Sessions are in the snapshot only by those `keep`
-    /// names; for all others it is as if their clients had gone away: what they have not committed is rolled back there.
+    /// Takes a snapshot. The cluster stands still for the length of it, some milliseconds, and goes on. Of its sessions, the snapshot has those that `keep`
+    /// names, as they are; for all others it is as if their clients had gone away: what they have not committed is rolled back there.
     ///
     /// # Errors
     /// [`SnapshotError::Persistent`] for a cluster in a directory; see there.
@@ -55,10 +61,26 @@ impl Cluster {
         if !self.is_running() {
             return Err(SnapshotError::NotRunning);
         }
-        let KernelCopy { kernel, streams } = self.kernel().duplicate(CopyOptions {
+        let mut copy = self.kernel().duplicate(CopyOptions {
             keep: keep.to_vec(),
             ..CopyOptions::default()
         })?;
+        if !copy.orphans.is_empty() {
+            // Their ends are awaited once, here, and not in every copy.
+            copy.kernel.go_on();
+            let deadline = Instant::now() + SETTLE_PATIENCE;
+            for pid in copy.orphans {
+                copy.kernel.wait_gone(pid, deadline);
+            }
+            let keep = copy.streams.iter().collect();
+            copy = copy.kernel.duplicate(CopyOptions {
+                keep,
+                ..CopyOptions::default()
+            })?;
+        }
+        let KernelCopy {
+            kernel, streams, ..
+        } = copy;
         let snapshot = Snapshot {
             kernel,
             postmaster: self.postmaster(),
@@ -84,22 +106,25 @@ impl Cluster {
             (self.postmaster(), self.port()),
             self.output(),
             keep,
+            &[],
         )
     }
 }
 
 impl Snapshot {
     /// A cluster that goes on from here. `keep` names connections that [`Cluster::snapshot`] kept; they go on, too.
-    /// What must not be shared between clusters is new: system identifier, cancel keys, start times, random seeds.
+    /// What must not be shared between clusters is new: system identifier, cancel keys, start times, random seeds. `tcp` are the addresses that the caller is going to
+    /// [`Cluster::listen`] on: the settings show them.
     ///
     /// # Errors
     /// [`SnapshotError::Kernel`] without memory.
-    pub fn open(&self, keep: &[&HostStream]) -> Result<Opened, SnapshotError> {
+    pub fn open(&self, keep: &[&HostStream], tcp: &[SocketAddr]) -> Result<Opened, SnapshotError> {
         open(
             &self.kernel,
             (self.postmaster, self.port),
             &self.output,
             keep,
+            tcp,
         )
     }
 }
@@ -117,17 +142,22 @@ fn open(
     (postmaster, port): (Pid, u16),
     output: &Arc<dyn File>,
     keep: &[&HostStream],
+    tcp: &[SocketAddr],
 ) -> Result<Opened, SnapshotError> {
     let log = Tail::default();
     let sink = log.sink();
-    let fresh = Fresh::new()?;
-    let KernelCopy { kernel, streams } = original.duplicate(CopyOptions {
+    let fresh = Fresh::new(tcp)?;
+    let KernelCopy {
+        kernel, streams, ..
+    } = original.duplicate(CopyOptions {
+        grace: GRACE,
         replace: vec![(Arc::clone(output), Arc::clone(&sink))],
         keep: keep.to_vec(),
         note: fresh.note(),
     })?;
     let cluster = Cluster::of_copy(kernel, postmaster, port, log, sink);
-    fresh.put_into_files(cluster.kernel())?;
+    // The identifier is also in files that PostgreSQL compares with what it has in memory.
+    control::put_into(&*cluster.data()?, fresh.identifier)?;
     cluster.kernel().go_on();
     Ok(Opened {
         cluster,
@@ -143,10 +173,11 @@ struct Fresh {
     time: i64,
     cancel_key: u32,
     nonce: [u8; 32],
+    tcp: Vec<SocketAddr>,
 }
 
 impl Fresh {
-    fn new() -> Result<Self, Errno> {
+    fn new(tcp: &[SocketAddr]) -> Result<Self, Errno> {
         let mut random = [0_u8; 40];
         fill_random(&mut random)?;
         let word = |at: usize| {
@@ -162,6 +193,7 @@ impl Fresh {
             time: i64::try_from(now.as_micros()).unwrap_or(i64::MAX),
             cancel_key: word(4),
             nonce,
+            tcp: tcp.to_vec(),
         })
     }
 
@@ -170,37 +202,16 @@ impl Fresh {
         let mut note = Vec::with_capacity(56);
         note.extend_from_slice(&self.identifier.to_le_bytes());
         note.extend_from_slice(&self.time.to_le_bytes());
-        note.extend_from_slice(&self.cancel_key.to_le_bytes());
+        // As it goes over the wire.
+        note.extend_from_slice(&self.cancel_key.to_be_bytes());
         note.extend_from_slice(&self.nonce);
+        if let Some(first) = self.tcp.first() {
+            note.extend_from_slice(&first.port().to_le_bytes());
+            let addresses: Vec<_> = self.tcp.iter().map(|at| at.ip().to_string()).collect();
+            let addresses = addresses.join(",");
+            note.extend_from_slice(&addresses.as_bytes()[..addresses.len().min(ADDRESSES_MAX)]);
+            note.push(0);
+        }
         note
-    }
-
-    /// The identifier is also in files that PostgreSQL compares with what it has in memory.
-    fn put_into_files(&self, kernel: &Kernel) -> Result<(), Errno> {
-        let how = OpenHow {
-            read: true,
-            write: true,
-            ..OpenHow::default()
-        };
-        let vfs = kernel.vfs();
-        let (file, _) = vfs.open(DATA, "global/pg_control", &how)?;
-        let mut text = vec![0; 8192];
-        let len = file.read_at(0, &mut text)?;
-        text.truncate(len);
-        if control::set_in_control(&mut text, self.identifier) {
-            file.write_at(0, &text)?;
-        }
-        for entry in vfs.read_dir(DATA, "pg_wal")? {
-            if entry.name.len() != 24 {
-                continue;
-            }
-            let (file, _) = vfs.open(DATA, &format!("pg_wal/{}", entry.name), &how)?;
-            let mut page = [0; 40];
-            let len = file.read_at(0, &mut page)?;
-            if control::set_in_wal(&mut page[..len], self.identifier) {
-                file.write_at(0, &page[..len])?;
-            }
-        }
-        Ok(())
     }
 }

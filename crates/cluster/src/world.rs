@@ -18,11 +18,11 @@ use pglite_oxide_kernel::net::Net;
 use pglite_oxide_kernel::{Errno, Kernel, KernelOptions};
 use pglite_oxide_machine::NativeMachine;
 
+use crate::control;
 use crate::data::DataDirectory;
 use crate::error::StartError;
 use crate::options::{Listener, TcpAuth};
 use crate::program::ProgramError;
-use crate::root::personal;
 
 /// The data directory in the guest.
 pub(crate) const DATA: &str = "/data";
@@ -37,6 +37,9 @@ pub(crate) const HBA: &str = "/run/pg_hba.conf";
 pub(crate) const PROGRAMS: &str = "/pgsql/bin";
 /// Below it are the directories granted to programs, by random names.
 pub(crate) const GRANTS: &str = "/host";
+
+/// Added to it for data in memory: `CREATE DATABASE` copies files, which share their blocks (guest/patches).
+pub(crate) const FILE_COPY: &str = "PGLITE_FILE_COPY=1";
 
 /// The environment of the postmaster.
 pub(crate) const ENVIRONMENT: [&str; 5] = [
@@ -79,7 +82,7 @@ pub(crate) fn template() -> Result<Tree<'static>, StartError> {
     Ok(pglite_oxide_assets::template()?)
 }
 
-fn errno(error: FsError) -> Errno {
+pub(crate) fn errno(error: FsError) -> Errno {
     match error {
         FsError::Errno(errno) => errno,
         FsError::Symlink { .. } => Errno::ELOOP,
@@ -87,19 +90,13 @@ fn errno(error: FsError) -> Errno {
 }
 
 /// A tree of an image, in memory; files change by copy.
-fn in_memory(
-    tree: Tree<'static>,
-    change: impl Fn(&str, &[u8]) -> Option<Vec<u8>>,
-) -> Result<MemFs, Errno> {
+pub(crate) fn in_memory(tree: Tree<'static>) -> Result<MemFs, Errno> {
     let files = MemFs::new();
     for entry in tree.entries().filter(|entry| !entry.path.is_empty()) {
         match entry.kind {
             Kind::Directory => files.add_dir(entry.path, entry.mode)?,
             Kind::File => {
-                match change(entry.path, entry.contents) {
-                    Some(changed) => files.add_file(entry.path, entry.mode, changed)?,
-                    None => files.add_static(entry.path, entry.mode, entry.contents)?,
-                }
+                files.add_static(entry.path, entry.mode, entry.contents)?;
                 if entry.len > entry.contents.len() as u64 {
                     let how = OpenHow {
                         write: true,
@@ -125,27 +122,27 @@ fn installed() -> Result<Arc<ImageFs>, StartError> {
     if let Some(files) = INSTALLED.get() {
         return Ok(Arc::clone(files));
     }
-    let files = Arc::new(ImageFs::from(in_memory(
-        pglite_oxide_assets::share()?,
-        |_, _| None,
-    )?));
+    let files = Arc::new(ImageFs::from(in_memory(pglite_oxide_assets::share()?)?));
     Ok(Arc::clone(INSTALLED.get_or_init(|| files)))
 }
 
 /// The data of a new temporary cluster.
 pub(crate) fn temporary_data(identifier: u64) -> Result<Arc<dyn FileSystem>, StartError> {
-    let files = in_memory(template()?, |path, contents| {
-        personal(path, contents, identifier)
-    })?;
-    // PostgreSQL insists on it.
-    files.set_mode("", 0o700).map_err(errno)?;
+    static TEMPLATE: OnceLock<DataDirectory> = OnceLock::new();
+    let template = match TEMPLATE.get() {
+        Some(template) => template,
+        None => {
+            let made = DataDirectory::of_template()?;
+            TEMPLATE.get_or_init(|| made)
+        }
+    };
+    let files = template.file_system()?;
+    control::put_into(&files, identifier)?;
     Ok(Arc::new(files))
 }
 
 /// The data of a temporary cluster that begins with a backup.
-pub(crate) fn given_data(
-    data: Option<&DataDirectory>,
-) -> Result<Arc<dyn FileSystem>, StartError> {
+pub(crate) fn given_data(data: Option<&DataDirectory>) -> Result<Arc<dyn FileSystem>, StartError> {
     Ok(Arc::new(data.ok_or(Errno::ENOENT)?.file_system()?))
 }
 
@@ -230,6 +227,16 @@ fn hba(auth: TcpAuth) -> String {
         text.push_str(&format!("host all,replication all {network} {tcp}\n"));
     }
     text
+}
+
+/// Changes who gets in over TCP; false if it is so already.
+pub(crate) fn set_tcp_auth(kernel: &Kernel, auth: TcpAuth) -> Result<bool, Errno> {
+    let text = hba(auth);
+    if kernel.vfs().read(HBA)? == text.as_bytes() {
+        return Ok(false);
+    }
+    kernel.vfs().write(HBA, 0o600, text.as_bytes())?;
+    Ok(true)
 }
 
 /// How the kernel is made.

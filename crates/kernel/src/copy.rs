@@ -19,8 +19,9 @@ use crate::kernel::Kernel;
 use crate::memory::Segment;
 use crate::net::HostStream;
 use crate::net::copy::Streams;
+use crate::net::socket::Socket;
 use crate::process::rest::{Gate, Idle, Rest};
-use crate::process::{NewProcess, Process};
+use crate::process::{NewProcess, Pid, Process};
 use crate::wait::{HostThread, WakeSource, lock, wait_until};
 
 /// How long processes may take to come to a system call.
@@ -35,6 +36,9 @@ pub struct CopyOptions<'a> {
     pub replace: Vec<(Arc<dyn File>, Arc<dyn File>)>,
     /// The host's ends of connections that go on in the copy.
     pub keep: Vec<&'a HostStream>,
+    /// How long after the copy the processes that only wait sleep at least: as if they had begun to later. A copy of which one process is used needs
+    /// the others' memory only then.
+    pub grace: Duration,
     /// What the copy's processes are told when they ask (`copy_note`).
     pub note: Vec<u8>,
 }
@@ -45,6 +49,8 @@ pub struct KernelCopy {
     pub kernel: Arc<Kernel>,
     /// The connections.
     pub streams: Vec<HostStream>,
+    /// Processes with a connection that ends in the copy: they will have something to do as soon as it goes on.
+    pub orphans: Vec<Pid>,
 }
 
 /// What was copied already, so that what was shared stays shared.
@@ -57,6 +63,8 @@ pub struct Copier {
     pub(crate) streams: Streams,
     /// Added to every time of the original.
     shift: Duration,
+    of_frozen: bool,
+    grace: Duration,
     /// True while at most one process of the copy runs.
     sole: Arc<AtomicBool>,
 }
@@ -66,6 +74,11 @@ fn address<T: ?Sized>(of: &Arc<T>) -> usize {
 }
 
 impl Copier {
+    /// True if the original is a copy that has not begun to run, and so never changes.
+    pub(crate) fn is_of_frozen(&self) -> bool {
+        self.of_frozen
+    }
+
     /// The copy of a file.
     pub fn file(&mut self, file: &Arc<dyn File>) -> Result<Arc<dyn File>, Errno> {
         if let Some(copy) = self.files.get(&address(file)) {
@@ -123,7 +136,21 @@ impl Copier {
         }
         Ok(Idle {
             watches,
-            deadline: self.time(idle.deadline),
+            deadline: self
+                .time(idle.deadline)
+                .map(|at| at.max(Instant::now() + self.grace)),
+        })
+    }
+
+    fn is_orphan(&self, process: &Process) -> bool {
+        let files = lock(&process.files);
+        files.numbers().any(|fd| {
+            files.get(fd).is_ok_and(|open| {
+                open.file
+                    .as_any()
+                    .downcast_ref::<Socket>()
+                    .is_some_and(|socket| socket.is_orphan(&self.streams))
+            })
         })
     }
 
@@ -161,6 +188,7 @@ impl Copier {
         });
         copy.family().zombies = family.zombies;
         copy.itimer.copy_from(&process.itimer, self.shift);
+        copy.set_prompt(process.is_prompt());
         *copy.restart() = self.time(*process.restart());
         Ok(copy)
     }
@@ -198,6 +226,8 @@ impl Kernel {
             others: HashMap::new(),
             streams: Streams::default(),
             shift: self.frozen_for(),
+            of_frozen: lock(self.frozen_at()).is_some(),
+            grace: options.grace,
             sole: Arc::new(AtomicBool::new(true)),
         };
         let vfs = self.vfs().copy(&mut copier)?;
@@ -207,13 +237,28 @@ impl Kernel {
             streams.push(stream.copy(&mut copier));
         }
         let live = self.live();
-        let kernel = self.sibling(vfs, net, self.shm().copy(&mut copier)?, options.note, &copier.sole);
+        let kernel = self.sibling(
+            vfs,
+            net,
+            self.shm().copy(&mut copier)?,
+            options.note,
+            &copier.sole,
+        );
         for process in &live {
             let copy = copier.process(process, kernel.weak(), kernel.gate())?;
             kernel.adopt(copy);
         }
+        let orphans = live
+            .iter()
+            .filter(|process| copier.is_orphan(process))
+            .map(|process| process.pid)
+            .collect();
         copier.streams.close_lost_ends();
-        Ok(KernelCopy { kernel, streams })
+        Ok(KernelCopy {
+            kernel,
+            streams,
+            orphans,
+        })
     }
 
     /// Runs `look` while all guests stand still. Blocks until they do, as [`Self::duplicate`].

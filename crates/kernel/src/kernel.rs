@@ -130,7 +130,14 @@ impl Kernel {
     }
 
     /// A frozen kernel with this one's settings and no process yet.
-    pub(crate) fn sibling(&self, vfs: Vfs, net: Net, shm: ShmTable, note: Vec<u8>, sole: &Arc<AtomicBool>) -> Arc<Self> {
+    pub(crate) fn sibling(
+        &self,
+        vfs: Vfs,
+        net: Net,
+        shm: ShmTable,
+        note: Vec<u8>,
+        sole: &Arc<AtomicBool>,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             machine: Arc::clone(&self.machine),
@@ -398,6 +405,17 @@ impl Kernel {
                 }
             },
         )
+    }
+
+    /// Waits until there is no such process, at most until the deadline; whether it is gone.
+    pub fn wait_gone(&self, pid: Pid, deadline: Instant) -> bool {
+        let gone = wait_until(
+            &HostThread::default(),
+            &[WakeSource::Queue(&self.ended)],
+            Some(deadline),
+            || Ok(self.process(pid).is_none().then_some(())),
+        );
+        gone.is_ok()
     }
 
     /// Sends a signal from the host; `ESRCH` without such a process.

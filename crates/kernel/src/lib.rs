@@ -16,6 +16,7 @@ pub mod errno;
 pub mod fdtable;
 pub mod file;
 pub mod fs;
+pub mod handoff;
 pub mod kernel;
 pub mod memory;
 pub mod net;

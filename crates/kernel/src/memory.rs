@@ -218,6 +218,11 @@ pub trait Machine: Send + Sync {
     /// guest off the thread and asks [`Process::parked`] whether to go on; [`Entry::Resume`] begins with [`Process::unpark`]. Takes no lock of the kernel's.
     fn start(&self, process: Arc<Process>, entry: Entry) -> Result<(), Errno>;
 
+    /// Resumes `process` on the calling thread, if it is dormant, and returns when it has parked or ended.
+    fn carry(&self, process: Arc<Process>) {
+        let _ = self.start(process, Entry::Resume);
+    }
+
     /// Makes the thread of `process` leave the guest if it runs there without ever calling the kernel. The process has been told to end already.
     /// The default does nothing: the thread leaves at its next call.
     fn interrupt(&self, _process: &Process) {}

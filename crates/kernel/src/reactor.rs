@@ -77,12 +77,7 @@ pub(crate) fn watch(
     state.last += 1;
     let id = state.last;
     lock(&watching.told).insert(id, told);
-    if let Err(error) = epoll::add(
-        &watching.epoll,
-        fd,
-        EventData::new_u64(id),
-        flags(interest),
-    ) {
+    if let Err(error) = epoll::add(&watching.epoll, fd, EventData::new_u64(id), flags(interest)) {
         lock(&watching.told).remove(&id);
         return Err(error.into());
     }
@@ -91,7 +86,10 @@ pub(crate) fn watch(
 
 /// Arms a registration that has fired once more.
 pub(crate) fn rearm(registration: &Registration, fd: BorrowedFd<'_>, interest: Ready) {
-    if let Some(watching) = lock(&STATE).as_ref().and_then(|state| state.running.clone()) {
+    if let Some(watching) = lock(&STATE)
+        .as_ref()
+        .and_then(|state| state.running.clone())
+    {
         let _ = epoll::modify(
             &watching.epoll,
             fd,

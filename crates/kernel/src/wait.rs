@@ -344,7 +344,8 @@ pub fn wait_or_park<T>(
         if deadline.is_some_and(|at| Instant::now() >= at) {
             return Err(Errno::ETIMEDOUT);
         }
-        if sleeper.must_park() || enough.is_some_and(|at| Instant::now() >= at) {
+        let at_once = patience == Some(Duration::ZERO);
+        if at_once || sleeper.must_park() || enough.is_some_and(|at| Instant::now() >= at) {
             sleeper.keep_restart(deadline);
             return Err(Errno::ERESTART_RESTARTBLOCK);
         }

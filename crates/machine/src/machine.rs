@@ -104,6 +104,10 @@ impl Machine for NativeMachine {
         thread::start(process, entry)
     }
 
+    fn carry(&self, process: Arc<Process>) {
+        thread::carry_here(&process);
+    }
+
     fn interrupt(&self, process: &Process) {
         thread::interrupt(process.pid, process.space());
     }

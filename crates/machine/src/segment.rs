@@ -27,14 +27,24 @@ pub struct MemorySegment {
 }
 
 enum State {
-    /// What everybody maps.
-    Shared(Arc<File>),
+    /// What everybody maps, and what it was when it was last copied.
+    Shared {
+        file: Arc<File>,
+        last: Option<Known>,
+    },
     /// Of a copy in which only one process runs, while `sole` says so.
     Sole {
         sole: Arc<AtomicBool>,
         layers: Vec<Arc<Layer>>,
         mapped: Option<Mapped>,
     },
+}
+
+/// Contents that layers hold, to be compared with.
+struct Known {
+    layers: Vec<Arc<Layer>>,
+    /// The layers over each other.
+    view: Reservation,
 }
 
 /// Where the one process has it, whole.
@@ -47,11 +57,17 @@ struct Mapped {
 // SAFETY: the address is used only while the process stands still, under the state's lock.
 unsafe impl Send for Mapped {}
 
+impl State {
+    fn shared(file: Arc<File>) -> Self {
+        Self::Shared { file, last: None }
+    }
+}
+
 impl MemorySegment {
     /// `len` zero bytes.
     pub fn new(len: u64) -> Result<Self, Errno> {
         let file = sys::memory_object(c"pglite-shared", len)?;
-        Ok(Self::with(len, State::Shared(Arc::new(file))))
+        Ok(Self::with(len, State::shared(Arc::new(file))))
     }
 
     fn with(len: u64, state: State) -> Self {
@@ -113,7 +129,7 @@ impl MemorySegment {
     /// The object of the host; made if there is none yet.
     fn object(&self, state: &mut State) -> Result<Arc<File>, Errno> {
         let (layers, mapped) = match state {
-            State::Shared(file) => return Ok(Arc::clone(file)),
+            State::Shared { file, .. } => return Ok(Arc::clone(file)),
             State::Sole { layers, mapped, .. } => (layers, *mapped),
         };
         let file = sys::memory_object(c"pglite-shared", self.len())?;
@@ -129,7 +145,7 @@ impl MemorySegment {
             unsafe { sys::replace_shared(mapped.start, mapped.len, &file)? };
         }
         let file = Arc::new(file);
-        *state = State::Shared(Arc::clone(&file));
+        *state = State::shared(Arc::clone(&file));
         Ok(file)
     }
 }
@@ -154,22 +170,67 @@ impl Mapped {
     fn bytes(&self, start: u64, len: u64) -> &[u8] {
         let at = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(self.len);
         // SAFETY: clamped to the mapping; the process that writes there stands still.
-        unsafe { std::slice::from_raw_parts(self.start.add(at(start)), at(start + len) - at(start)) }
+        unsafe {
+            std::slice::from_raw_parts(self.start.add(at(start)), at(start + len) - at(start))
+        }
     }
 }
 
-/// What a memory object holds, but for its holes.
-fn layer_of(file: &File, len: u64) -> Result<Layer, Errno> {
+/// The contents of an object as layers: those it was copied as before, with one more where it has changed.
+fn copied(file: &File, len: u64, last: &mut Option<Known>) -> Result<Vec<Arc<Layer>>, Errno> {
+    let known = last
+        .take()
+        .filter(|known| known.layers.len() < LAYERS_MAX && known.view.size() as u64 >= len);
+    let layer = layer_of(file, len, known.as_ref().map(|known| &known.view))?;
+    let mut layers = known.map_or_else(Vec::new, |known| known.layers);
+    if !layer.is_empty() || layers.is_empty() {
+        layers.push(Arc::new(layer));
+    }
+    let size = usize::try_from(len)
+        .map_err(|_| Errno::ENOMEM)?
+        .next_multiple_of(sys::page_size());
+    if size > 0 {
+        let view = Reservation::new(size)?;
+        view.map_zero(0, size)?;
+        for layer in &layers {
+            layer.map_into(&view, 0, (0, size as u64))?;
+        }
+        let layers = layers.clone();
+        *last = Some(Known { layers, view });
+    }
+    Ok(layers)
+}
+
+/// What a memory object holds, but for its holes and for what `known` shows at the same place.
+fn layer_of(file: &File, len: u64, known: Option<&Reservation>) -> Result<Layer, Errno> {
     let view = sys::View::of(file, len)?;
     let mut found = Found::new();
     let page = sys::page_size() as u64;
+    let same = |at: u64, bytes: &[u8]| {
+        known.is_some_and(|known| {
+            let at = usize::try_from(at).unwrap_or(usize::MAX);
+            // SAFETY: the view is as long as the object, at least; nobody writes to it.
+            let old = unsafe {
+                std::slice::from_raw_parts(known.start().as_ptr().add(at).cast_const(), bytes.len())
+            };
+            old == bytes
+        })
+    };
     let mut at = 0;
     while let Some((start, end)) = sys::next_data(file, at)? {
         let end = end.min(len);
         if start >= end {
             break;
         }
-        found.add(start, (end - start).next_multiple_of(page));
+        if known.is_none() {
+            found.add(start, (end - start).next_multiple_of(page));
+        } else {
+            for at in (start..end).step_by(sys::page_size()) {
+                if !same(at, view.bytes(at, end.min(at + page))) {
+                    found.add(at, page);
+                }
+            }
+        }
         at = end;
     }
     Layer::write(&found, |start, len| view.bytes(start, start + len))
@@ -185,15 +246,19 @@ impl Segment for MemorySegment {
     }
 
     fn resize(&self, len: u64) -> Result<(), Errno> {
-        self.object(&mut self.state())?.set_len(len)?;
+        let mut state = self.state();
+        let file = self.object(&mut state)?;
+        file.set_len(len)?;
+        // What is cut off and grown again is zero: not what it was copied as.
+        *state = State::shared(file);
         self.len.store(len, Ordering::SeqCst);
         Ok(())
     }
 
     fn duplicate(&self, sole: &Arc<AtomicBool>) -> Result<Arc<dyn Segment>, Errno> {
         let mut state = self.state();
-        let mut layers = match &*state {
-            State::Shared(file) => vec![Arc::new(layer_of(file, self.len())?)],
+        let mut layers = match &mut *state {
+            State::Shared { file, last } => copied(file, self.len(), last)?,
             State::Sole { layers, .. } => layers.clone(),
         };
         if let State::Sole {
@@ -209,7 +274,7 @@ impl Segment for MemorySegment {
                 }
             } else {
                 let file = self.object(&mut state)?;
-                layers = vec![Arc::new(layer_of(&file, self.len())?)];
+                layers = vec![Arc::new(layer_of(&file, self.len(), None)?)];
             }
         }
         Ok(Arc::new(Self::with(

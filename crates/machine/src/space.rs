@@ -125,6 +125,8 @@ pub struct Space {
     memory: OnceLock<Memory>,
     /// Also held while the space is being mapped.
     mapped: Mutex<Mapped>,
+    /// What it was frozen as last, if it has not run since.
+    last: Mutex<Option<Arc<Frozen>>>,
 }
 
 #[derive(Default)]
@@ -144,6 +146,7 @@ impl Space {
             frozen: None,
             memory: OnceLock::new(),
             mapped: Mutex::default(),
+            last: Mutex::default(),
         };
         space.memory()?;
         Ok(space)
@@ -151,6 +154,15 @@ impl Space {
 
     fn mapped(&self) -> MutexGuard<'_, Mapped> {
         self.mapped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Arc<Frozen>>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It is going to run: what it was frozen as is not what it is any more.
+    pub(crate) fn runs(&self) {
+        self.last().take();
     }
 
     /// The mapped memory; maps it at the first use.
@@ -212,6 +224,7 @@ impl Space {
                 shared: Vec::new(),
                 zeroed,
             }),
+            last: Mutex::default(),
         };
         let _ = child.memory.set(memory);
         Ok(child)
@@ -377,9 +390,10 @@ impl AddressSpace for Space {
         private: &[(GuestAddr, u32)],
         shared: &[(GuestAddr, u32, Arc<dyn Segment>, u64)],
     ) -> Result<Arc<dyn AddressSpace>, Errno> {
-        let frozen = match (self.memory.get(), &self.frozen) {
+        let mut last = self.last();
+        let frozen = match (self.memory.get(), &self.frozen, &*last) {
             // Never used: what it was a copy of is what it is.
-            (None, Some(frozen)) => Arc::clone(frozen),
+            (None, Some(frozen), _) | (_, _, Some(frozen)) => Arc::clone(frozen),
             _ => {
                 for &(start, len) in private {
                     check_range(start.0, len)?;
@@ -395,6 +409,7 @@ impl AddressSpace for Space {
                 )?)
             }
         };
+        *last = Some(Arc::clone(&frozen));
         let shared = shared
             .iter()
             .map(|(addr, len, segment, offset)| Shared {
@@ -413,6 +428,7 @@ impl AddressSpace for Space {
                 shared,
                 zeroed: Vec::new(),
             }),
+            last: Mutex::default(),
         }))
     }
 

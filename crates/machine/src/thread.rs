@@ -116,10 +116,21 @@ fn work() {
     }
 }
 
+/// Resumes a dormant process on the calling thread, which is the host's.
+pub(crate) fn carry_here(process: &Arc<Process>) {
+    trap::install();
+    trap::ensure_alt_stack();
+    run(process, Entry::Resume);
+}
+
 fn run(process: &Arc<Process>, entry: Entry) {
     if matches!(entry, Entry::Resume) {
         if let Err(error) = process.admit() {
-            tracing::error!(pid = process.pid.0, ?error, "a process cannot be resumed; it is killed");
+            tracing::error!(
+                pid = process.pid.0,
+                ?error,
+                "a process cannot be resumed; it is killed"
+            );
             process.terminate(ExitStatus::Signaled(SIGKILL));
             return;
         }
@@ -177,6 +188,7 @@ fn carry(process: &Arc<Process>, space: &Space, memory: &Memory) -> c_int {
     let thread = unsafe { libc::pthread_self() };
     let running = || RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
     running().push(Running { space: key, thread });
+    space.runs();
     let context = memory.context();
     // SAFETY: the context lies in mapped memory of this space, which no other thread uses.
     unsafe {
@@ -188,10 +200,10 @@ fn carry(process: &Arc<Process>, space: &Space, memory: &Memory) -> c_int {
         context,
         memory,
     };
-    trap::set_current(&current);
+    let outer = trap::set_current(&current);
     // SAFETY: the guest is prepared or parked, its context is set, and this thread runs no other one.
     let code = unsafe { space.module().resume(context) };
-    trap::clear_current();
+    trap::restore_current(outer);
     running().retain(|running| running.space != key);
     code
 }

@@ -31,15 +31,21 @@ thread_local! {
 }
 
 /// Names the guest of this thread, which is about to be entered.
-pub(crate) fn set_current(current: &Current<'_>) {
-    CURRENT.set(ptr::from_ref(current).cast());
+///
+/// Another guest may be entered from a system call of one, on the same thread: the one before is to be restored.
+pub(crate) fn set_current(current: &Current<'_>) -> Outer {
+    let outer = Outer(CURRENT.replace(ptr::from_ref(current).cast()));
     INSIDE.set(true);
+    outer
 }
 
+/// Whose system call it was.
+pub(crate) struct Outer(*const c_void);
+
 /// The guest has been left.
-pub(crate) fn clear_current() {
+pub(crate) fn restore_current(outer: Outer) {
     INSIDE.set(false);
-    CURRENT.set(ptr::null());
+    CURRENT.set(outer.0);
 }
 
 /// The thread is in the kernel now.
@@ -193,6 +199,25 @@ impl Drop for AltStack {
         unsafe { libc::sigaltstack(&self.before, ptr::null_mut()) };
         self.memory.clear();
     }
+}
+
+/// Makes sure that a thread of the host has a signal stack, on which a guest that ran off its own stack can be left.
+pub(crate) fn ensure_alt_stack() {
+    thread_local! {
+        static OURS: std::cell::OnceCell<Option<AltStack>> = const { std::cell::OnceCell::new() };
+    }
+    OURS.with(|ours| {
+        ours.get_or_init(|| {
+            let mut present = libc::stack_t {
+                ss_sp: ptr::null_mut(),
+                ss_flags: libc::SS_DISABLE,
+                ss_size: 0,
+            };
+            // SAFETY: only asks.
+            unsafe { libc::sigaltstack(ptr::null(), &mut present) };
+            (present.ss_flags & libc::SS_DISABLE != 0).then(AltStack::new)
+        });
+    });
 }
 
 /// Leaves the host's own signals (interrupt, terminate, child, ...) to the host's threads.

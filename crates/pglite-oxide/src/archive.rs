@@ -1,6 +1,6 @@
 //! Data directories as `tar` archives.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
@@ -159,6 +159,8 @@ impl Pglite {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pglite_oxide_cluster::{Cluster, TcpAuth};
+use pglite_oxide_cluster::Cluster;
 
 use crate::cache;
 use crate::config::{StartConfig, start_methods};
@@ -23,6 +23,14 @@ impl PgliteBuilder {
         Self::default()
     }
 
+    pub(crate) fn of(start: StartConfig) -> Self {
+        Self { start }
+    }
+
+    pub(crate) fn into_start(self) -> StartConfig {
+        self.start
+    }
+
     start_methods!();
 
     /// Starts the cluster and opens the first session. Blocks until it is ready: tens of milliseconds for a fresh one, about one for a temporary one like
@@ -31,7 +39,7 @@ impl PgliteBuilder {
     /// # Errors
     /// [`crate::Error::Start`] when the cluster does not start, [`crate::Error::Database`] when the role or the database is not there.
     pub fn open(self) -> Result<Pglite> {
-        if let Some(snapshot) = cache::snapshot(&self.start, TcpAuth::Scram, false)? {
+        if let Some(snapshot) = cache::snapshot(&self.start, false)? {
             return snapshot.open();
         }
         let cluster = Arc::new(Cluster::start(self.start.cluster_options()?)?);

@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pglite_oxide_cluster::{Cluster, Root, TcpAuth};
+use pglite_oxide_cluster::{Cluster, Root};
 
 use crate::config::StartConfig;
 use crate::connector::Connector;
@@ -17,7 +17,6 @@ const KEPT: usize = 8;
 /// One kind: everything that a running cluster depends on.
 struct Kind {
     start: StartConfig,
-    trusting: bool,
     slot: Arc<Mutex<Slot>>,
 }
 
@@ -34,11 +33,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn slot(start: &StartConfig, trusting: bool) -> Arc<Mutex<Slot>> {
+fn slot(start: &StartConfig) -> Arc<Mutex<Slot>> {
     let mut kinds = lock(&KINDS);
-    let known = kinds
-        .iter()
-        .position(|kind| kind.trusting == trusting && kind.start == *start);
+    let known = kinds.iter().position(|kind| kind.start == *start);
     let kind = match known {
         Some(at) => kinds.remove(at),
         None => {
@@ -47,7 +44,6 @@ fn slot(start: &StartConfig, trusting: bool) -> Arc<Mutex<Slot>> {
             }
             Kind {
                 start: start.clone(),
-                trusting,
                 slot: Arc::default(),
             }
         }
@@ -58,15 +54,11 @@ fn slot(start: &StartConfig, trusting: bool) -> Arc<Mutex<Slot>> {
 }
 
 /// A fresh temporary cluster of this kind, frozen; `None` if it is better started in full. Blocks while another thread makes it.
-pub(crate) fn snapshot(
-    start: &StartConfig,
-    auth: TcpAuth,
-    at_once: bool,
-) -> Result<Option<Snapshot>> {
+pub(crate) fn snapshot(start: &StartConfig, at_once: bool) -> Result<Option<Snapshot>> {
     if start.root != Root::Temporary || !start.template_cache || start.data.is_some() {
         return Ok(None);
     }
-    let slot = slot(start, auth == TcpAuth::Trust);
+    let slot = slot(start);
     let mut slot = lock(&slot);
     if let Some(snapshot) = &slot.snapshot {
         return Ok(Some(snapshot.clone()));
@@ -74,11 +66,11 @@ pub(crate) fn snapshot(
     if !std::mem::replace(&mut slot.opened, true) && !at_once {
         return Ok(None);
     }
-    let mut options = start.cluster_options()?;
-    options.tcp_auth = auth;
-    let cluster = Arc::new(Cluster::start(options)?);
+    let cluster = Arc::new(Cluster::start(start.cluster_options()?)?);
     let connector = Connector::new(cluster, &start.username, &start.database);
-    let snapshot = Snapshot::take(&connector)?;
+    let mut session = connector.connect()?;
+    session.warm_up()?;
+    let snapshot = session.snapshot()?;
     slot.snapshot = Some(snapshot.clone());
     Ok(Some(snapshot))
 }

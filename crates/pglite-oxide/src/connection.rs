@@ -59,19 +59,21 @@ pub(crate) struct Connection {
     pub(crate) notifications: VecDeque<Notification>,
 }
 
-/// What is known of an idle session on a frozen backend: enough for connections to copies of that backend.
+/// A session that was frozen, with the stream to its backend: a [`Connection`] without buffers.
 pub(crate) struct Seed {
     stream: Stream,
     process_id: i32,
+    transaction: u8,
     parameters: HashMap<String, String>,
 }
 
 impl Seed {
-    /// `stream` is the copy of the connection's, which is idle.
+    /// `stream` is the copy of the connection's, which is settled.
     pub(crate) fn new(connection: &Connection, stream: Stream) -> Self {
         Self {
             stream,
             process_id: connection.process_id,
+            transaction: connection.transaction,
             parameters: connection.parameters.clone(),
         }
     }
@@ -80,12 +82,23 @@ impl Seed {
         &self.stream
     }
 
-    /// A connection to a copy of the backend.
-    pub(crate) fn grow(&self, stream: Stream, secret_key: i32) -> Result<Connection> {
-        let mut connection = Connection::on(stream)?;
+    /// The same session in another copy.
+    pub(crate) fn on(&self, stream: Stream) -> Self {
+        Self {
+            stream,
+            process_id: self.process_id,
+            transaction: self.transaction,
+            parameters: self.parameters.clone(),
+        }
+    }
+
+    /// A connection to the backend.
+    pub(crate) fn grow(self, secret_key: i32) -> Result<Connection> {
+        let mut connection = Connection::on(self.stream)?;
         connection.process_id = self.process_id;
+        connection.transaction = self.transaction;
         connection.secret_key = secret_key;
-        connection.parameters.clone_from(&self.parameters);
+        connection.parameters = self.parameters;
         Ok(connection)
     }
 }
@@ -172,7 +185,9 @@ impl Connection {
             return Err(Error::Closed);
         }
         self.state = State::InFlight;
+        let held = self.stream.hold();
         let result = run(self);
+        drop(held);
         if self.state == State::InFlight {
             let fatal = matches!(
                 result,

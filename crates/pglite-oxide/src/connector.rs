@@ -50,6 +50,11 @@ pub(crate) struct Login {
 }
 
 impl Login {
+    /// Role and database.
+    pub(crate) fn names(&self) -> (String, String) {
+        (self.username.clone(), self.database.clone())
+    }
+
     /// The same login on another cluster.
     pub(crate) fn connector(&self, cluster: Arc<Cluster>) -> Connector {
         Connector {
@@ -120,7 +125,10 @@ impl Connector {
         let deadline = Instant::now() + LOGIN_PATIENCE;
         loop {
             match self.log_in(deadline) {
-                Ok(connection) => return Ok(Pglite::new(self.clone(), connection)),
+                Ok(connection) => {
+                    self.cluster.set_direct(connection.process_id);
+                    return Ok(Pglite::new(self.clone(), connection));
+                }
                 Err(error) if is_restarting(&error) && Instant::now() < deadline => {
                     if !self.cluster.is_running() {
                         return Err(Error::ClusterGone);

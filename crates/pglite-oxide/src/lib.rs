@@ -25,6 +25,7 @@ mod connection;
 mod connector;
 mod dump;
 mod error;
+mod migrated;
 mod notify;
 mod options;
 mod program;
@@ -44,6 +45,7 @@ pub use config::PostgresConfig;
 pub use connector::{CancelHandle, CancelToken, Connector};
 pub use dump::{DumpFormat, PgDumpOptions};
 pub use error::{BoxError, Error, PgliteError, Result};
+pub use migrated::Template;
 pub use notify::{GlobalListenerHandle, ListenerHandle};
 pub use options::{
     DataTransferContainer, DebugLevel, DescribeQueryParam, DescribeQueryResult,

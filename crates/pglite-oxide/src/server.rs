@@ -10,9 +10,13 @@ use std::time::Duration;
 
 use pglite_oxide_cluster::{Cluster, Listener, Root, ShutdownMode, TcpAuth};
 
+use crate::cache;
 use crate::config::{StartConfig, start_methods};
 use crate::connector::Connector;
 use crate::error::{Error, Result};
+use crate::migrated::Template;
+use crate::session::Pglite;
+use crate::snapshot::Snapshot;
 use crate::template::quote_identifier;
 
 /// How long [`PgliteServer::shutdown`] waits.
@@ -190,9 +194,17 @@ enum UnixPlace {
 #[must_use = "nothing happens before start()"]
 pub struct PgliteServerBuilder {
     start: StartConfig,
+    from: Option<From>,
     tcp: Option<SocketAddr>,
     unix: Option<UnixPlace>,
     password: Password,
+}
+
+/// What a served database begins as, if it is no new one.
+#[derive(Debug, Clone)]
+enum From {
+    Snapshot(Snapshot),
+    Template(Template),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -210,6 +222,18 @@ impl PgliteServerBuilder {
     }
 
     start_methods!();
+
+    /// Serves a new database that goes on from a snapshot; the options that say which database it is and how it is started have no effect then.
+    pub fn snapshot(mut self, snapshot: &Snapshot) -> Self {
+        self.from = Some(From::Snapshot(snapshot.clone()));
+        self
+    }
+
+    /// Serves a fork of a template; otherwise as [`Self::snapshot`].
+    pub fn template(mut self, template: &Template) -> Self {
+        self.from = Some(From::Template(template.clone()));
+        self
+    }
 
     /// Listens on this address; port 0 takes a free one.
     pub fn tcp(mut self, address: SocketAddr) -> Self {
@@ -247,12 +271,12 @@ impl PgliteServerBuilder {
     /// # Errors
     /// [`Error::Listen`] for an address that cannot be had, [`Error::Start`] when the cluster does not start, [`Error::Database`] when the role is not there.
     pub fn start(self) -> Result<PgliteServer> {
-        let mut options = self.start.cluster_options()?;
         let tcp = match (self.tcp, &self.unix) {
             (None, None) => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)),
             (tcp, _) => tcp,
         };
         let mut bound = None;
+        let mut listeners = Vec::new();
         if let Some(address) = tcp {
             let failed = |source| Error::Listen {
                 address: address.to_string(),
@@ -260,14 +284,14 @@ impl PgliteServerBuilder {
             };
             let listener = TcpListener::bind(address).map_err(failed)?;
             bound = Some(listener.local_addr().map_err(failed)?);
-            options.listeners.push(Listener::Tcp(listener));
+            listeners.push(Listener::Tcp(listener));
         }
         let port = bound.map_or(DEFAULT_PORT, |address| address.port());
         let unix = match self.unix {
             None => None,
             Some(place) => {
                 let (listener, socket) = listen_unix(place, port)?;
-                options.listeners.push(Listener::Unix(listener));
+                listeners.push(Listener::Unix(listener));
                 Some(socket)
             }
         };
@@ -277,24 +301,73 @@ impl PgliteServerBuilder {
             Password::Given(password) => Some(password),
             Password::Random => Some(random_password()?),
         };
-        if password.is_none() {
-            options.tcp_auth = TcpAuth::Trust;
-        }
-        let root = match &options.root {
+        let auth = if password.is_some() {
+            TcpAuth::Scram
+        } else {
+            TcpAuth::Trust
+        };
+        let root = match &self.start.root {
             Root::Temporary => PathBuf::new(),
             Root::Directory(path) => path.clone(),
         };
-        let cluster = Arc::new(Cluster::start(options)?);
+        let (session, username, database) = match self.from {
+            Some(From::Snapshot(snapshot)) => {
+                let (username, database) = snapshot.login();
+                (
+                    Some(snapshot.open_at(bound.as_slice())?),
+                    username,
+                    database,
+                )
+            }
+            Some(From::Template(template)) => {
+                let session = template.fork_at(bound.as_slice())?;
+                let (username, database) = session.login();
+                (Some(session), username, database)
+            }
+            None => {
+                let snapshot = cache::snapshot(&self.start, false)?;
+                let session = snapshot
+                    .map(|snapshot| snapshot.open_at(bound.as_slice()))
+                    .transpose()?;
+                (
+                    session,
+                    self.start.username.clone(),
+                    self.start.database.clone(),
+                )
+            }
+        };
+        let (cluster, session) = match session {
+            Some(mut session) => {
+                // Before anybody can connect.
+                session.set_password(&username, password.as_deref())?;
+                let cluster = session.connector().cluster;
+                cluster.set_tcp_auth(auth)?;
+                for listener in listeners {
+                    cluster.listen(listener)?;
+                }
+                (cluster, Some(session))
+            }
+            None => {
+                let mut options = self.start.cluster_options()?;
+                options.listeners = listeners;
+                options.tcp_auth = auth;
+                (Arc::new(Cluster::start(options)?), None)
+            }
+        };
         let server = PgliteServer {
             cluster,
-            username: self.start.username,
-            database: self.start.database,
+            username,
+            database,
             password,
             tcp: bound,
             unix,
             root,
         };
-        server.set_password()?;
+        if session.is_none() {
+            // Without a password in the database nobody has got in over TCP so far.
+            let mut session = server.connector().connect()?;
+            session.set_password(&server.username, server.password.as_deref())?;
+        }
         Ok(server)
     }
 }
@@ -302,20 +375,19 @@ impl PgliteServerBuilder {
 /// What libpq assumes.
 const DEFAULT_PORT: u16 = 5432;
 
-impl PgliteServer {
-    /// Stores the password's verifier; before that nobody gets in over TCP.
-    fn set_password(&self) -> Result<()> {
-        let Some(password) = &self.password else {
+impl Pglite {
+    /// Stores the verifier of a role's password, if there is one.
+    fn set_password(&mut self, role: &str, password: Option<&str>) -> Result<()> {
+        let Some(password) = password else {
             return Ok(());
         };
-        let mut session = self.connector().connect()?;
-        let quoted = password.replace('\'', "''");
+        // Made here, so that the password itself is in no log and no statistics.
+        let verifier = postgres_protocol::password::scram_sha_256(password.as_bytes());
         let sql = format!(
-            "SET standard_conforming_strings = on; ALTER ROLE {} PASSWORD '{quoted}'",
-            quote_identifier(&self.username)
+            "ALTER ROLE {} PASSWORD '{verifier}'",
+            quote_identifier(role)
         );
-        session.exec(&sql, None)?;
-        session.close()
+        self.exec(&sql, None).map(drop)
     }
 }
 

@@ -1,12 +1,13 @@
 //! Snapshots and forks of temporary databases.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use pglite_oxide_cluster::Opened;
 
-use crate::connection::Seed;
-use crate::connector::{Connector, Login};
+use crate::connection::{Connection, Seed};
+use crate::connector::Login;
 use crate::error::{Error, Result};
 use crate::session::Pglite;
 
@@ -14,11 +15,12 @@ use crate::session::Pglite;
 const WARM_UP: &str = "SELECT 1; SELECT relname FROM pg_catalog.pg_class WHERE oid = 'pg_catalog.pg_type'::pg_catalog.regclass AND relname = 'pg_type' \
     ORDER BY relname LIMIT 1";
 
-/// A temporary database as it was at one instant: schema, rows, sequences, statistics, settings. Any number of databases can be opened from it, each in about a
-/// millisecond, independent of each other and of the original.
+/// A temporary database as it was at one instant, with the session it was taken through: schema, rows, sequences, statistics, settings, open transactions. Any number of databases can
+/// be opened from it, each in about a millisecond, independent of each other and of the original.
 ///
-/// What it has not: the sessions of the original. Their open transactions are rolled back, their advisory locks, temporary tables and `LISTEN` registrations are gone;
-/// prepared transactions (`PREPARE TRANSACTION`) stay. Every database opened from it has a system identifier, cancel keys, start times and random
+/// The session is in it as it is, like a process after `fork(2)`: with its settings, temporary tables, prepared statements, advisory locks, and its transaction if one is open.
+/// Other sessions are not: what they have not committed is rolled back, their locks are gone; prepared transactions (`PREPARE TRANSACTION`) stay. Callbacks
+/// ([`Pglite::listen`]) belong to the handle, not to the session. Every database opened from it has a system identifier, cancel keys, start times and random
 /// seeds of its own.
 ///
 /// It keeps the memory of the original, shared with the databases opened from it as far as these do not write. `Send` and `Sync`; cheap to clone.
@@ -38,48 +40,49 @@ pub struct Snapshot(Arc<Frozen>);
 
 struct Frozen {
     cluster: pglite_oxide_cluster::Snapshot,
-    /// A session that waits for its first statement.
     session: Seed,
     login: Login,
 }
 
+/// The one stream that was kept.
+fn only<T>(mut streams: Vec<T>) -> Result<T> {
+    streams
+        .pop()
+        .ok_or_else(|| Error::protocol("the copy has no session"))
+}
+
 impl Snapshot {
-    /// Takes one of the cluster that `connector` leads to, with one more session on it.
-    pub(crate) fn take(connector: &Connector) -> Result<Self> {
-        let mut warm = connector.connect()?;
-        warm.exec(WARM_UP, None)?;
-        let (cluster, mut streams) = connector
-            .cluster()
-            .snapshot(&[warm.connection.stream()])?;
-        let stream = streams
-            .pop()
-            .ok_or_else(|| Error::protocol("the snapshot has no session"))?;
-        let session = Seed::new(&warm.connection, stream);
-        warm.close()?;
-        Ok(Self(Arc::new(Frozen {
-            cluster,
-            session,
-            login: connector.login().clone(),
-        })))
+    /// Role and database of the session.
+    pub(crate) fn login(&self) -> (String, String) {
+        self.0.login.names()
     }
 
-    /// A new temporary database that goes on from here, and the first session on it. Blocks for a millisecond or so.
+    /// A new temporary database that goes on from here, with the session. Blocks for a millisecond or so.
     ///
     /// # Errors
     /// [`Error::Snapshot`] without memory for it.
     pub fn open(&self) -> Result<Pglite> {
+        self.open_at(&[])
+    }
+
+    /// [`Self::open`] for a server that is going to listen on these addresses.
+    pub(crate) fn open_at(&self, tcp: &[SocketAddr]) -> Result<Pglite> {
         let frozen = &*self.0;
-        let Opened {
-            cluster,
-            mut streams,
-            cancel_key,
-        } = frozen.cluster.open(&[frozen.session.stream()])?;
-        let stream = streams
-            .pop()
-            .ok_or_else(|| Error::protocol("the copy has no session"))?;
-        let connection = frozen.session.grow(stream, cancel_key.cast_signed())?;
+        let mut opened = frozen.cluster.open(&[frozen.session.stream()], tcp)?;
+        let stream = only(std::mem::take(&mut opened.streams))?;
+        frozen
+            .session
+            .on(stream)
+            .into_session(opened, &frozen.login)
+    }
+}
+
+impl Seed {
+    /// The session in a copy of its cluster.
+    fn into_session(self, opened: Opened, login: &Login) -> Result<Pglite> {
+        let connection = self.grow(opened.cancel_key.cast_signed())?;
         Ok(Pglite::new(
-            frozen.login.connector(Arc::new(cluster)),
+            login.connector(Arc::new(opened.cluster)),
             connection,
         ))
     }
@@ -92,24 +95,37 @@ impl fmt::Debug for Snapshot {
 }
 
 impl Pglite {
-    /// Takes a snapshot of the whole temporary cluster that this session is on. All its sessions stand still for some milliseconds meanwhile.
-    /// What this session has not committed is not in it.
-    ///
-    /// # Errors
-    /// [`Error::Snapshot`] for a database in a directory.
-    pub fn snapshot(&mut self) -> Result<Snapshot> {
-        Snapshot::take(&self.connector())
+    /// Makes the caches of a session that nobody has used yet warm.
+    pub(crate) fn warm_up(&mut self) -> Result<()> {
+        self.exec(WARM_UP, None).map(drop)
     }
 
-    /// A second temporary database that goes on from where this one is, with a session of its own: [`Self::snapshot`] and [`Snapshot::open`] for the one time.
-    /// For many from the same state, a snapshot is faster.
+    /// Takes a snapshot of the whole temporary cluster that this session is on, and of the session. All sessions stand still for some milliseconds meanwhile.
     ///
     /// # Errors
-    /// [`Error::Snapshot`] for a database in a directory.
-    pub fn fork(&mut self) -> Result<Pglite> {
+    /// [`Error::Snapshot`] for a database in a directory; [`Error::Busy`] in the middle of a `COPY` begun through the raw protocol.
+    pub fn snapshot(&mut self) -> Result<Snapshot> {
+        self.connection.request(Connection::settle)?;
         let connector = self.connector();
-        let Opened { cluster, .. } = connector.cluster().fork(&[])?;
-        connector.login().connector(Arc::new(cluster)).connect()
+        let (cluster, streams) = connector.cluster().snapshot(&[self.connection.stream()])?;
+        Ok(Snapshot(Arc::new(Frozen {
+            cluster,
+            session: Seed::new(&self.connection, only(streams)?),
+            login: connector.login().clone(),
+        })))
+    }
+
+    /// A second temporary database that goes on from where this one is, and this session with it: [`Self::snapshot`] and [`Snapshot::open`] in one. For many from
+    /// the same state, a snapshot is faster.
+    ///
+    /// # Errors
+    /// As [`Self::snapshot`].
+    pub fn fork(&mut self) -> Result<Pglite> {
+        self.connection.request(Connection::settle)?;
+        let connector = self.connector();
+        let mut opened = connector.cluster().fork(&[self.connection.stream()])?;
+        let stream = only(std::mem::take(&mut opened.streams))?;
+        Seed::new(&self.connection, stream).into_session(opened, connector.login())
     }
 
     /// [`Self::fork`] by its older name.
@@ -120,7 +136,7 @@ impl Pglite {
         self.fork()
     }
 
-    /// Goes back: this session is on a new database as `snapshot` has it. The one before goes away when no other session or connector uses it; listeners
+    /// Goes back: this handle is on a new database as `snapshot` has it. The one before goes away when no other session or connector uses it; callbacks
     /// are not taken along.
     ///
     /// # Errors

@@ -36,12 +36,18 @@ fn a_snapshot_opens_as_it_was_again_and_again() {
         let answered = begun.elapsed();
         assert_eq!(first(&mut copy, "SELECT count(*) FROM t"), json!(1000));
         assert_eq!(
-            first(&mut copy, &format!("INSERT INTO t (x) VALUES ('{n}') RETURNING i")),
+            first(
+                &mut copy,
+                &format!("INSERT INTO t (x) VALUES ('{n}') RETURNING i")
+            ),
             json!(1001)
         );
         let written = begun.elapsed();
         drop(copy);
-        println!("open {opened:?}, first row {answered:?}, written {written:?}, dropped {:?}", begun.elapsed());
+        println!(
+            "open {opened:?}, first row {answered:?}, written {written:?}, dropped {:?}",
+            begun.elapsed()
+        );
     }
     assert_eq!(first(&mut db, "SELECT count(*) FROM t"), json!(0));
 }
@@ -57,12 +63,58 @@ fn a_fork_goes_its_own_way() {
         let forked = begun.elapsed();
         assert_eq!(first(&mut fork, "SELECT count(*) FROM t"), json!(1));
         println!("fork {forked:?}, first row {:?}", begun.elapsed());
-        fork.exec("INSERT INTO t VALUES (2); CHECKPOINT", None).unwrap();
+        fork.exec("INSERT INTO t VALUES (2); CHECKPOINT", None)
+            .unwrap();
         assert_eq!(first(&mut fork, "SELECT count(*) FROM t"), json!(2));
         assert_eq!(first(&mut db, "SELECT count(*) FROM t"), json!(1));
         // A fork of a fork.
         let mut second = fork.fork().unwrap();
         second.exec("DELETE FROM t", None).unwrap();
         assert_eq!(first(&mut fork, "SELECT count(*) FROM t"), json!(2));
+    }
+}
+
+/// A template migrates once, in this process and for others, and its forks do not know of each other.
+#[test]
+fn a_template_migrates_once_and_is_kept() {
+    let kept = tempfile::tempdir().unwrap();
+    // SAFETY: no other test of this program reads or writes the environment meanwhile that depends on this variable.
+    unsafe { std::env::set_var("PGLITE_OXIDE_TEMPLATES", kept.path()) };
+    let migrations = std::cell::Cell::new(0);
+    let migrate = |db: &mut Pglite| {
+        migrations.set(migrations.get() + 1);
+        db.exec(
+            "CREATE TABLE t (i int PRIMARY KEY, x text); INSERT INTO t SELECT g, 'x' FROM generate_series(1, 100) g",
+            None,
+        )
+        .map(drop)
+    };
+    let template = Pglite::template("one", migrate).unwrap();
+    for _ in 0..4 {
+        let begun = Instant::now();
+        let mut db = template.fork().unwrap();
+        assert_eq!(first(&mut db, "SELECT count(*) FROM t"), json!(100));
+        println!("template fork, first row {:?}", begun.elapsed());
+        db.exec("DELETE FROM t", None).unwrap();
+    }
+    Pglite::template("one", migrate).unwrap();
+    assert_eq!(migrations.get(), 1);
+    assert!(Pglite::template("two", |db| db.exec("SELECT 1/0", None).map(drop)).is_err());
+    Pglite::template("two", migrate).unwrap();
+    assert_eq!(migrations.get(), 2);
+    let files: Vec<_> = std::fs::read_dir(kept.path())
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| {
+            entry
+                .path()
+                .extension()
+                .is_some_and(|end| end == "template")
+        })
+        .collect();
+    assert_eq!(files.len(), 2);
+    for file in files {
+        let size = file.metadata().unwrap().len();
+        assert!(size < 12 << 20, "only differences are kept: {size}");
     }
 }

@@ -34,6 +34,13 @@ impl Streams {
         StreamEnd::of_duplex(&copied.duplex, side, end.peer_pid())
     }
 
+    /// True if the other end of this one is only in the original.
+    pub(crate) fn is_orphan(&self, end: &StreamEnd) -> bool {
+        self.0
+            .get(&end.duplex_address())
+            .is_some_and(|copied| !copied.made[1 - end.side()])
+    }
+
     /// Ends that only the original has are closed in the copy, without a trace of what they had not read.
     pub(crate) fn close_lost_ends(&mut self) {
         for copied in self.0.values() {

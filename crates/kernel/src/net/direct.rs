@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::stream::StreamEnd;
 use crate::errno::Errno;
 use crate::file::File as _;
+use crate::handoff::{self, Held};
 use crate::wait::{HostThread, WaitQueue, WakeSource, lock, wait_until};
 
 thread_local! {
@@ -70,6 +71,12 @@ impl HostStream {
         })
     }
 
+    /// While the result lives, a guest that this thread wakes by writing is run by this thread itself when it reads without a timeout, instead of by
+    /// another one. The thread must not wait for anything else meanwhile.
+    pub fn hold(&self) -> Held {
+        Held::new()
+    }
+
     /// Ends one direction or both.
     ///
     /// # Errors
@@ -93,6 +100,19 @@ impl HostStream {
             .end
             .wait_queue()
             .map(|queue: &WaitQueue| WakeSource::Queue(queue));
+        if timeout.is_none() {
+            loop {
+                match step() {
+                    Err(Errno::EAGAIN) if handoff::carry_one() => {}
+                    Err(Errno::EAGAIN) => break,
+                    other => return other.map_err(failure),
+                }
+            }
+        }
+        match step() {
+            Err(Errno::EAGAIN) => handoff::flush(),
+            other => return other.map_err(failure),
+        }
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let outcome = THREAD.with(|thread| {
             wait_until(thread, sources.as_slice(), deadline, || match step() {
@@ -100,10 +120,14 @@ impl HostStream {
                 other => other.map(Some),
             })
         });
-        outcome.map_err(|error| match error {
-            Errno::ETIMEDOUT => io::ErrorKind::WouldBlock.into(),
-            error => io::Error::from_raw_os_error(error.number()),
-        })
+        outcome.map_err(failure)
+    }
+}
+
+fn failure(error: Errno) -> io::Error {
+    match error {
+        Errno::ETIMEDOUT => io::ErrorKind::WouldBlock.into(),
+        error => io::Error::from_raw_os_error(error.number()),
     }
 }
 

@@ -34,11 +34,7 @@ impl Forward {
         });
         let told: Weak<dyn Told> = Arc::<Self>::downgrade(&this);
         let mut registration = lock(&this.registration);
-        *registration = Some(reactor::watch(
-            this.listener.descriptor(),
-            Ready::IN,
-            told,
-        )?);
+        *registration = Some(reactor::watch(this.listener.descriptor(), Ready::IN, told)?);
         drop(registration);
         Ok(this)
     }

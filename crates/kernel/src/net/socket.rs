@@ -68,6 +68,15 @@ impl Socket {
         lock(&self.bound).clone()
     }
 
+    /// True if whoever is on the other side of this connection has no part in the copy.
+    pub(crate) fn is_orphan(&self, streams: &super::copy::Streams) -> bool {
+        match self.role() {
+            Some(Role::Stream(end)) => streams.is_orphan(end),
+            Some(Role::HostSocket(_)) => true,
+            _ => false,
+        }
+    }
+
     /// `AF_*`.
     #[must_use]
     pub fn family(&self) -> u16 {
@@ -109,18 +118,16 @@ impl Socket {
     /// The next connection and its peer's address; `EAGAIN` when there is none.
     pub fn accept(&self) -> Result<(Self, Address), Errno> {
         match self.role.get() {
-            Some(Role::Listener(listener)) => {
-                match listener.accept()? {
-                    Incoming::Stream(end) => {
-                        let local = self.bound();
-                        Ok((
-                            Self::connected(self.family, Role::Stream(end), local),
-                            Address::Unix(String::new()),
-                        ))
-                    }
-                    Incoming::Host(socket, peer) => Ok((self.accepted(socket), peer)),
+            Some(Role::Listener(listener)) => match listener.accept()? {
+                Incoming::Stream(end) => {
+                    let local = self.bound();
+                    Ok((
+                        Self::connected(self.family, Role::Stream(end), local),
+                        Address::Unix(String::new()),
+                    ))
                 }
-            }
+                Incoming::Host(socket, peer) => Ok((self.accepted(socket), peer)),
+            },
             Some(Role::HostListener(listener)) => {
                 let (socket, peer) = listener.accept()?;
                 Ok((self.accepted(socket), peer))

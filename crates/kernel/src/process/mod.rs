@@ -114,6 +114,8 @@ pub struct Process {
     pub itimer: timer::IntervalTimer,
     pub(crate) gate: Arc<Gate>,
     rest: Mutex<Rest>,
+    /// It parks without waiting on its thread first.
+    prompt: AtomicBool,
     /// Deadline of the call that was parked.
     restart: Mutex<Option<Instant>>,
 }
@@ -160,6 +162,7 @@ impl Process {
             itimer: timer::IntervalTimer::default(),
             gate: new.gate,
             rest: Mutex::new(new.rest),
+            prompt: AtomicBool::new(false),
             restart: Mutex::default(),
         })
     }
@@ -276,7 +279,11 @@ impl Process {
         if let Ok(kernel) = self.kernel()
             && let Err(error) = self.end_sole(&kernel)
         {
-            tracing::error!(pid = self.pid.0, ?error, "what an ended process wrote to shared memory is lost");
+            tracing::error!(
+                pid = self.pid.0,
+                ?error,
+                "what an ended process wrote to shared memory is lost"
+            );
         }
         let files = std::mem::take(&mut *lock(&self.files));
         drop(files);

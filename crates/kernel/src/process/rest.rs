@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use super::{Process, timer};
 use crate::file::{OpenFile, Ready};
+use crate::handoff;
 use crate::memory::Entry;
 use crate::process::signal::SIGTHAW;
 use crate::reactor::{self, Registration, Told};
@@ -290,7 +291,17 @@ impl Process {
         }
     }
 
-    fn hand_over(&self) {
+    /// Says whether it parks as soon as it would wait for events: worth it where whoever wakes it also carries it.
+    pub fn set_prompt(&self, prompt: bool) {
+        self.prompt.store(prompt, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_prompt(&self) -> bool {
+        self.prompt.load(Ordering::Relaxed)
+    }
+
+    /// Has a thread of the machine resume it.
+    pub(crate) fn hand_over(&self) {
         if let (Ok(this), Ok(kernel)) = (self.shared(), self.kernel())
             && let Err(error) = kernel.machine().start(this, Entry::Resume)
         {
@@ -306,6 +317,8 @@ impl Process {
 
 impl Owner for Process {
     fn woken(&self) {
-        self.hand_over();
+        if self.shared().is_ok_and(|this| !handoff::keep(&this)) {
+            self.hand_over();
+        }
     }
 }

@@ -264,8 +264,13 @@ fn epoll_wait_until(process: &Process, args: &Args, until: Option<Instant>) -> S
             .iter()
             .filter_map(|(_, open, watch)| source(process, open, interest(watch.events)))
             .collect();
+        let patience = if process.is_prompt() {
+            Duration::ZERO
+        } else {
+            PATIENCE
+        };
         masked(process, args.ptr(4), || {
-            let outcome = wait_or_park(process, &sources, until, Some(PATIENCE), || {
+            let outcome = wait_or_park(process, &sources, until, Some(patience), || {
                 let mut n = 0;
                 for (fd, open, watch) in &watched {
                     if watch.events == 0 || n == max {

@@ -17,7 +17,11 @@ struct Copied {
 
 impl MemFs {
     pub(super) fn copy_tree(&self, copier: &mut Copier) -> Self {
-        let copy = self.clone_tree();
+        let copy = if copier.is_of_frozen() {
+            self.clone_frozen()
+        } else {
+            self.clone_tree()
+        };
         let copied = Copied {
             superblock: Arc::clone(&copy.superblock),
             tree: Arc::clone(&copy.tree),
@@ -33,7 +37,7 @@ impl Inode {
         let copied = copier.kept::<Copied>(self.superblock_address())?;
         let tree = copied.tree.read().unwrap_or_else(PoisonError::into_inner);
         Some(match tree.nodes.get(&self.number) {
-            Some(node) => Arc::clone(&node.inode),
+            Some(node) => Arc::clone(node.inode()),
             None => self.fork(&copied.superblock),
         })
     }

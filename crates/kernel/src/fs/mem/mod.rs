@@ -12,13 +12,13 @@ mod inode;
 mod tree;
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use self::content::{Budget, Content};
 use self::inode::Inode;
-use self::tree::{Body, Node, ROOT, Tree};
+use self::tree::{Body, Names, Node, ROOT, Tree};
 use super::{FileSystem, FsError, FsResult, FsUsage, OpenHow, next_device};
 use crate::copy::Copier;
 use crate::errno::Errno;
@@ -83,13 +83,8 @@ impl MemFs {
             0o755,
             Content::default(),
         );
-        tree.nodes.insert(
-            ROOT,
-            Node {
-                inode: root,
-                body: Body::Directory(BTreeMap::new()),
-            },
-        );
+        tree.nodes
+            .insert(ROOT, Node::new(root, Body::Directory(Names::default())));
         Self {
             superblock,
             tree: Arc::new(RwLock::new(tree)),
@@ -139,20 +134,31 @@ impl MemFs {
             .nodes
             .iter()
             .map(|(&number, node)| {
-                let body = match &node.body {
-                    Body::Directory(entries) => Body::Directory(entries.clone()),
-                    Body::Link(target) => Body::Link(target.clone()),
-                    Body::Leaf => Body::Leaf,
-                };
-                (
-                    number,
-                    Node {
-                        inode: node.inode.fork(&superblock),
-                        body,
-                    },
-                )
+                let inode = node.inode().fork(&superblock);
+                (number, Node::new(inode, node.body.clone()))
             })
             .collect();
+        drop(tree);
+        Self {
+            superblock,
+            tree: Arc::new(RwLock::new(Tree { nodes })),
+        }
+    }
+
+    /// [`Self::clone_tree`] of one that nobody changes any more: less time for each file, and the rest when it is first used.
+    #[must_use]
+    pub fn clone_frozen(&self) -> Self {
+        let tree = self.tree();
+        let superblock = Arc::new(Superblock {
+            device: next_device(),
+            budget: Budget::new(self.superblock.budget.limit()),
+            next_inode: AtomicU64::new(self.superblock.next_inode.load(Ordering::Relaxed)),
+            read_only: AtomicBool::new(false),
+        });
+        let mut nodes = HashMap::with_capacity(tree.nodes.len());
+        for (&number, node) in &tree.nodes {
+            nodes.insert(number, node.later(&superblock));
+        }
         drop(tree);
         Self {
             superblock,
@@ -167,7 +173,7 @@ impl MemFs {
     }
 
     /// Makes every change fail with `EROFS` from now on, also through files that are open.
-    pub(super) fn freeze(&self) {
+    pub fn freeze(&self) {
         self.superblock.read_only.store(true, Ordering::Relaxed);
     }
 
@@ -175,7 +181,7 @@ impl MemFs {
     pub(super) fn file_by_number(&self, number: u64) -> Option<Arc<dyn File>> {
         let tree = self.tree();
         let node = tree.nodes.get(&number)?;
-        (node.inode.kind == FileKind::Regular).then(|| Arc::clone(&node.inode) as Arc<dyn File>)
+        (node.kind() == FileKind::Regular).then(|| Arc::clone(node.inode()) as Arc<dyn File>)
     }
 
     /// The inode number that the next new file gets.
@@ -262,19 +268,19 @@ impl MemFs {
             }
             Body::Directory(_) => Ok(Arc::new(OpenDirectory {
                 tree: Arc::clone(&self.tree),
-                inode: Arc::clone(&node.inode),
+                inode: Arc::clone(node.inode()),
             })),
             Body::Leaf if how.directory => Err(Errno::ENOTDIR.into()),
-            Body::Leaf if node.inode.kind != FileKind::Regular => Err(Errno::ENXIO.into()),
+            Body::Leaf if node.kind() != FileKind::Regular => Err(Errno::ENXIO.into()),
             Body::Leaf => {
-                check_access(&node.inode, how)?;
+                check_access(node.inode(), how)?;
                 if how.write || how.truncate {
                     self.superblock.writable()?;
                 }
                 if how.truncate {
-                    node.inode.set_len(0)?;
+                    node.inode().set_len(0)?;
                 }
-                Ok(Arc::clone(&node.inode) as Arc<dyn File>)
+                Ok(Arc::clone(node.inode()) as Arc<dyn File>)
             }
         }
     }
@@ -306,7 +312,7 @@ impl FileSystem for MemFs {
     }
 
     fn stat(&self, path: &str, follow: bool) -> FsResult<Stat> {
-        Ok(self.tree().lookup(path, follow)?.inode.status())
+        Ok(self.tree().lookup(path, follow)?.inode().status())
     }
 
     fn mkdir(&self, path: &str, mode: u32) -> FsResult<()> {
@@ -314,7 +320,7 @@ impl FileSystem for MemFs {
         let (directory, name) = tree.vacant(path)?;
         self.superblock.writable()?;
         let inode = self.inode(FileKind::Directory, mode, Content::default());
-        Ok(tree.insert(directory, name, inode, Body::Directory(BTreeMap::new()))?)
+        Ok(tree.insert(directory, name, inode, Body::Directory(Names::default()))?)
     }
 
     fn unlink(&self, path: &str) -> FsResult<()> {
@@ -378,7 +384,7 @@ impl FileSystem for MemFs {
             .insert(target.name.into(), number);
         tree.touch(source.directory, is_directory.then_some(false));
         tree.touch(target.directory, is_directory.then_some(true));
-        tree.node(number)?.inode.state_mut().changed = super::now();
+        tree.node(number)?.inode().state_mut().changed = super::now();
         Ok(())
     }
 
@@ -397,7 +403,7 @@ impl FileSystem for MemFs {
         }
         tree.entries_mut(target.directory)?
             .insert(target.name.into(), number);
-        tree.node(number)?.inode.change_links(true);
+        tree.node(number)?.inode().change_links(true);
         tree.touch(target.directory, None);
         Ok(())
     }
@@ -426,12 +432,12 @@ impl FileSystem for MemFs {
 
     fn read_dir(&self, path: &str) -> FsResult<Vec<DirEntry>> {
         let tree = self.tree();
-        let number = tree.lookup(path, true)?.inode.number;
+        let number = tree.lookup(path, true)?.number();
         Ok(tree.list(number)?)
     }
 
     fn set_mode(&self, path: &str, mode: u32) -> FsResult<()> {
-        Ok(self.tree().lookup(path, true)?.inode.chmod(mode)?)
+        Ok(self.tree().lookup(path, true)?.inode().chmod(mode)?)
     }
 
     fn set_times(
@@ -443,7 +449,7 @@ impl FileSystem for MemFs {
         Ok(self
             .tree()
             .lookup(path, true)?
-            .inode
+            .inode()
             .utimes(accessed, modified)?)
     }
 

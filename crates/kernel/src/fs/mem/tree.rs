@@ -1,8 +1,9 @@
 //! Names: which directory entry leads to which inode. Guarded as a whole by one lock of the file system, so that renames are atomic.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use super::Superblock;
 use super::inode::Inode;
 use crate::errno::Errno;
 use crate::file::{DirEntry, FileKind};
@@ -11,20 +12,69 @@ use crate::fs::{FsError, FsResult};
 /// The root directory's inode number.
 pub(super) const ROOT: u64 = 1;
 
+/// Names of a directory, in order, shared with copies until one changes.
+pub(super) type Names = Arc<BTreeMap<Box<str>, u64>>;
+
 /// What an inode is in the tree.
+#[derive(Clone)]
 pub(super) enum Body {
-    /// A directory and its names, in order.
-    Directory(BTreeMap<Box<str>, u64>),
+    /// A directory.
+    Directory(Names),
     /// A symbolic link and what it says.
-    Link(Box<str>),
+    Link(Arc<str>),
     /// Everything else.
     Leaf,
 }
 
 /// One inode that has a name (or is the root).
 pub(super) struct Node {
-    pub(super) inode: Arc<Inode>,
+    inode: OnceLock<Arc<Inode>>,
+    /// In a copy of a tree that does not change: what the inode is made from when it is first looked at, and whose it becomes.
+    origin: Option<(Arc<Inode>, Arc<Superblock>)>,
     pub(super) body: Body,
+}
+
+impl Node {
+    pub(super) fn new(inode: Arc<Inode>, body: Body) -> Self {
+        Self {
+            inode: OnceLock::from(inode),
+            origin: None,
+            body,
+        }
+    }
+
+    /// The node in a copy that belongs to `superblock`; the tree of this one must not change any more.
+    pub(super) fn later(&self, superblock: &Arc<Superblock>) -> Self {
+        Self {
+            inode: OnceLock::new(),
+            origin: Some((Arc::clone(self.source()), Arc::clone(superblock))),
+            body: self.body.clone(),
+        }
+    }
+
+    /// What its status and content are to be read from.
+    fn source(&self) -> &Arc<Inode> {
+        match (self.inode.get(), &self.origin) {
+            (None, Some((origin, _))) => origin,
+            _ => self.inode(),
+        }
+    }
+
+    pub(super) fn inode(&self) -> &Arc<Inode> {
+        self.inode.get_or_init(|| match &self.origin {
+            Some((origin, superblock)) => origin.fork(superblock),
+            // Not reached: a node without an origin is made with its inode.
+            None => unreachable!("a node has an inode or an origin"),
+        })
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.source().number
+    }
+
+    pub(super) fn kind(&self) -> FileKind {
+        self.source().kind
+    }
 }
 
 /// All named inodes by number.
@@ -45,7 +95,7 @@ impl Tree {
         self.nodes.get(&number).ok_or(Errno::ENOENT)
     }
 
-    fn entries(&self, number: u64) -> Result<&BTreeMap<Box<str>, u64>, Errno> {
+    fn entries(&self, number: u64) -> Result<&Names, Errno> {
         match &self.node(number)?.body {
             Body::Directory(entries) => Ok(entries),
             _ => Err(Errno::ENOTDIR),
@@ -57,7 +107,7 @@ impl Tree {
         number: u64,
     ) -> Result<&mut BTreeMap<Box<str>, u64>, Errno> {
         match &mut self.nodes.get_mut(&number).ok_or(Errno::ENOENT)?.body {
-            Body::Directory(entries) => Ok(entries),
+            Body::Directory(entries) => Ok(Arc::make_mut(entries)),
             _ => Err(Errno::ENOTDIR),
         }
     }
@@ -126,7 +176,7 @@ impl Tree {
         let number = inode.number;
         let is_directory = matches!(body, Body::Directory(_));
         self.entries_mut(directory)?.insert(name.into(), number);
-        self.nodes.insert(number, Node { inode, body });
+        self.nodes.insert(number, Node::new(inode, body));
         self.touch(directory, is_directory.then_some(true));
         Ok(())
     }
@@ -139,8 +189,8 @@ impl Tree {
             .ok_or(Errno::ENOENT)?;
         let node = self.node(number)?;
         let is_directory = matches!(node.body, Body::Directory(_));
-        node.inode.change_links(false);
-        if is_directory || node.inode.state().links == 0 {
+        node.inode().change_links(false);
+        if is_directory || node.inode().state().links == 0 {
             self.nodes.remove(&number);
         }
         self.touch(directory, is_directory.then_some(false));
@@ -150,25 +200,22 @@ impl Tree {
     /// Notes a change of a directory; `subdirectory` tells whether one was added or removed.
     pub(super) fn touch(&self, directory: u64, subdirectory: Option<bool>) {
         if let Some(node) = self.nodes.get(&directory) {
-            node.inode.touch();
+            node.inode().touch();
             if let Some(added) = subdirectory {
-                node.inode.change_links(added);
+                node.inode().change_links(added);
             }
         }
     }
 
     pub(super) fn is_empty_directory(&self, number: u64) -> Result<bool, Errno> {
-        self.entries(number).map(BTreeMap::is_empty)
+        self.entries(number).map(|entries| entries.is_empty())
     }
 
     pub(super) fn list(&self, number: u64) -> Result<Vec<DirEntry>, Errno> {
         let entries = self.entries(number)?;
         let mut list = Vec::with_capacity(entries.len());
-        for (name, number) in entries {
-            let kind = self
-                .nodes
-                .get(number)
-                .map_or(FileKind::Regular, |node| node.inode.kind);
+        for (name, number) in entries.iter() {
+            let kind = self.nodes.get(number).map_or(FileKind::Regular, Node::kind);
             list.push(DirEntry {
                 name: name.to_string(),
                 inode: *number,

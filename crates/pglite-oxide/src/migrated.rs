@@ -1,0 +1,285 @@
+//! Templates: databases that were migrated once and are handed out as forks.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use pglite_oxide_cluster::{Cluster, DataDirectory, Root, ShutdownMode};
+
+use crate::builder::PgliteBuilder;
+use crate::config::StartConfig;
+use crate::connector::Connector;
+use crate::error::{Error, Result};
+use crate::session::Pglite;
+use crate::snapshot::Snapshot;
+
+/// Where templates are kept, instead of the user's cache directory; empty keeps none.
+const DIRECTORY_VARIABLE: &str = "PGLITE_OXIDE_TEMPLATES";
+/// Files that nobody has used for so long are removed when another is written.
+const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long the migrated database may take to write everything down.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A migrated database, ready to be forked: see [`Pglite::template`]. Cheap to clone; `Send` and `Sync`.
+#[derive(Clone, Debug)]
+pub struct Template(Arc<Kept>);
+
+#[derive(Debug)]
+struct Kept {
+    start: StartConfig,
+    data: DataDirectory,
+    forks: Mutex<Forks>,
+}
+
+#[derive(Debug, Default)]
+struct Forks {
+    /// The first fork was started in full: one alone is not worth a snapshot.
+    begun: bool,
+    snapshot: Option<Snapshot>,
+}
+
+/// Templates of this process.
+static TEMPLATES: Mutex<Option<HashMap<String, Arc<Mutex<Option<Template>>>>>> = Mutex::new(None);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Pglite {
+    /// The template `key`: a temporary database on which `migrate` has run, once. Forks of it take about a millisecond each.
+    ///
+    /// `key` names everything that `migrate` depends on: put a hash of the migration files into it. The result is kept on disk, too (in the user's cache directory, or where
+    /// `PGLITE_OXIDE_TEMPLATES` says; empty: nowhere), so that other processes and later runs do not migrate again; one made by another build of this crate is not used. Of several threads and
+    /// processes that want a template at the same time one migrates and the others wait.
+    ///
+    /// ```no_run
+    /// # fn main() -> pglite_oxide::Result<()> {
+    /// # const MIGRATIONS: &str = "";
+    /// let template = pglite_oxide::Pglite::template(MIGRATIONS, |db| db.exec(MIGRATIONS, None).map(drop))?;
+    /// let mut db = template.fork()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of `migrate`, and of opening a database. Nothing is kept then. A cache that cannot be written is only a warning.
+    pub fn template(
+        key: impl AsRef<str>,
+        migrate: impl FnOnce(&mut Pglite) -> Result<()>,
+    ) -> Result<Template> {
+        Self::builder().template(key, migrate)
+    }
+}
+
+impl PgliteBuilder {
+    /// [`Pglite::template`] with the options of this builder, which become part of the key.
+    ///
+    /// # Errors
+    /// As there; [`Error::InvalidArgument`] for a database in a directory.
+    pub fn template(
+        self,
+        key: impl AsRef<str>,
+        migrate: impl FnOnce(&mut Pglite) -> Result<()>,
+    ) -> Result<Template> {
+        let start = self.into_start();
+        if start.root != Root::Temporary || start.data.is_some() {
+            return Err(Error::argument(
+                "template",
+                "it is made of a new temporary database, not of one in a directory or archive",
+            ));
+        }
+        let full_key = format!(
+            "{} {}\n{start:?}\n{}",
+            env!("CARGO_PKG_VERSION"),
+            pglite_oxide_cluster::fingerprint(),
+            key.as_ref()
+        );
+        let slot = Arc::clone(
+            lock(&TEMPLATES)
+                .get_or_insert_default()
+                .entry(full_key.clone())
+                .or_default(),
+        );
+        let mut slot = lock(&slot);
+        if let Some(template) = &*slot {
+            return Ok(template.clone());
+        }
+        let data = stored(&full_key, || migrated(&start, migrate))?;
+        let template = Template(Arc::new(Kept {
+            start,
+            data,
+            forks: Mutex::default(),
+        }));
+        *slot = Some(template.clone());
+        Ok(template)
+    }
+}
+
+/// Migrates; what the cluster has written when it has stopped in order.
+fn migrated(
+    start: &StartConfig,
+    migrate: impl FnOnce(&mut Pglite) -> Result<()>,
+) -> Result<DataDirectory> {
+    let mut session = PgliteBuilder::of(start.clone()).open()?;
+    migrate(&mut session)?;
+    let connector = session.connector();
+    session.close()?;
+    let cluster = connector.cluster();
+    cluster.shutdown(ShutdownMode::Fast, SHUTDOWN_PATIENCE)?;
+    Ok(cluster.data_directory()?)
+}
+
+/// The directory of templates, if there is to be one.
+fn directory() -> Option<PathBuf> {
+    match std::env::var_os(DIRECTORY_VARIABLE) {
+        Some(path) if path.is_empty() => None,
+        Some(path) => Some(PathBuf::from(path)),
+        None => Some(
+            directories::BaseDirs::new()?
+                .cache_dir()
+                .join("pglite-oxide")
+                .join("templates"),
+        ),
+    }
+}
+
+/// What is stored under the key, or what `make` makes, stored.
+fn stored(key: &str, make: impl FnOnce() -> Result<DataDirectory>) -> Result<DataDirectory> {
+    let Some(directory) = directory() else {
+        return make();
+    };
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    let path = directory.join(format!("{:016x}.template", hasher.finish()));
+    let _lock = match locked(&directory, &path) {
+        Ok(lock) => lock,
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "templates are not kept");
+            return make();
+        }
+    };
+    if let Some(data) = load(&path, key)? {
+        return Ok(data);
+    }
+    let data = make()?;
+    if let Err(error) = store(&directory, &path, key, &data) {
+        tracing::warn!(path = %path.display(), %error, "the template is not kept");
+    }
+    Ok(data)
+}
+
+/// Keeps other processes from making the same template, until dropped.
+fn locked(directory: &Path, path: &Path) -> io::Result<File> {
+    fs::create_dir_all(directory)?;
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path.with_extension("lock"))?;
+    file.lock()?;
+    Ok(file)
+}
+
+/// Stored files begin with the whole key, so that two keys with one hash do no harm: its length, then itself.
+fn load(path: &Path, key: &str) -> Result<Option<DataDirectory>> {
+    let Ok(bytes) = fs::read(path) else {
+        return Ok(None);
+    };
+    let rest = bytes
+        .split_first_chunk::<8>()
+        .filter(|(length, _)| u64::from_le_bytes(**length) == key.len() as u64)
+        .and_then(|(_, rest)| rest.strip_prefix(key.as_bytes()));
+    let Some(rest) = rest else {
+        return Ok(None);
+    };
+    let data = DataDirectory::from_delta(rest)?;
+    if data.is_some()
+        && let Ok(file) = File::options().write(true).open(path)
+    {
+        // Says that it is in use; see KEPT_FOR.
+        let _ = file.set_modified(SystemTime::now());
+    }
+    Ok(data)
+}
+
+fn store(directory: &Path, path: &Path, key: &str, data: &DataDirectory) -> Result<()> {
+    let delta = data.to_delta()?;
+    let part = path.with_extension("part");
+    let write = || {
+        let bytes = [
+            &(key.len() as u64).to_le_bytes(),
+            key.as_bytes(),
+            delta.as_slice(),
+        ]
+        .concat();
+        fs::write(&part, bytes)?;
+        fs::rename(&part, path)
+    };
+    write().map_err(|source| Error::File {
+        what: format!("cannot write {}", path.display()),
+        source,
+    })?;
+    sweep(directory);
+    Ok(())
+}
+
+/// Removes what nobody has used for long.
+fn sweep(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let old = entry
+            .metadata()
+            .and_then(|data| data.modified())
+            .is_ok_and(|at| at.elapsed().is_ok_and(|age| age > KEPT_FOR));
+        if old {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+impl Template {
+    /// A new temporary database as the migration left it, with a fresh session. Blocks for about a millisecond; the first fork of a process for as long as a start in full
+    /// takes.
+    ///
+    /// # Errors
+    /// Those of opening a database.
+    pub fn fork(&self) -> Result<Pglite> {
+        self.fork_at(&[])
+    }
+
+    /// [`Self::fork`] for a server that is going to listen on these addresses.
+    pub(crate) fn fork_at(&self, tcp: &[SocketAddr]) -> Result<Pglite> {
+        let mut forks = lock(&self.0.forks);
+        if let Some(snapshot) = &forks.snapshot {
+            let snapshot = snapshot.clone();
+            drop(forks);
+            return snapshot.open_at(tcp);
+        }
+        if tcp.is_empty() && !std::mem::replace(&mut forks.begun, true) {
+            drop(forks);
+            return self.0.open();
+        }
+        let mut session = self.0.open()?;
+        session.warm_up()?;
+        let snapshot = session.snapshot()?;
+        forks.snapshot = Some(snapshot.clone());
+        drop(forks);
+        snapshot.open_at(tcp)
+    }
+}
+
+impl Kept {
+    /// Starts the migrated database in full.
+    fn open(&self) -> Result<Pglite> {
+        let mut options = self.start.cluster_options()?;
+        options.data = Some(self.data.clone());
+        let cluster = Arc::new(Cluster::start(options)?);
+        Connector::new(cluster, &self.start.username, &self.start.database).connect()
+    }
+}
