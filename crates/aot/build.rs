@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use pglite_oxide_asset_locator as locator;
+use pglite_oxide_asset_locator::{self as locator, ExtensionFiles};
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(pglite_oxide_no_assets)");
@@ -10,7 +10,7 @@ fn main() {
     for variable in locator::VARIABLES {
         println!("cargo::rerun-if-env-changed={variable}");
     }
-    if locator::without_assets() {
+    if locator::without_assets() || std::env::var_os("CARGO_FEATURE_BUNDLED").is_none() {
         println!("cargo::rustc-cfg=pglite_oxide_no_assets");
         return;
     }
@@ -40,8 +40,21 @@ fn link() -> Result<(), Box<dyn Error>> {
     if assets.manifest.libraries.contains_key("profiler") {
         modules.push("profiler");
     }
+    let extensions = assets.enabled_extensions()?;
+    let extensions = extensions
+        .into_iter()
+        .flat_map(|(_, extension)| &extension.libraries);
+    let mut paths = Vec::new();
+    let mut symbols = Vec::new();
+    for (name, file) in extensions {
+        paths.push((name.as_str(), assets.dir.join(file)));
+        symbols.push(ExtensionFiles::symbol(name));
+    }
+    write_list(&symbols)?;
     for module in modules {
-        let path = assets.library(module)?;
+        paths.push((module, assets.library(module)?));
+    }
+    for (module, path) in paths {
         let name = path
             .file_stem()
             .and_then(|stem| stem.to_str())
@@ -64,5 +77,23 @@ fn link() -> Result<(), Box<dyn Error>> {
         "cargo::rustc-env=PGLITE_OXIDE_FINGERPRINT={}",
         assets.manifest.fingerprint
     );
+    Ok(())
+}
+
+/// The descriptors of the linked side modules, as a source file that the crate includes.
+fn write_list(symbols: &[String]) -> Result<(), Box<dyn Error>> {
+    let mut text = String::from(
+        "// SAFETY: as for the modules: each library defines its name as a constant, immutable `struct pgl_library`.\nunsafe extern \"C\" {\n",
+    );
+    for symbol in symbols {
+        text.push_str(&format!("    safe static {symbol}: Library;\n"));
+    }
+    text.push_str("}\n\npub(super) static LIBRARIES: &[&Library] = &[\n");
+    for symbol in symbols {
+        text.push_str(&format!("    &{symbol},\n"));
+    }
+    text.push_str("];\n");
+    let dir = std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?;
+    std::fs::write(std::path::Path::new(&dir).join("libraries.rs"), text)?;
     Ok(())
 }

@@ -13,7 +13,7 @@ fn main() {
     for variable in locator::VARIABLES {
         println!("cargo::rerun-if-env-changed={variable}");
     }
-    if locator::without_assets() {
+    if locator::without_assets() || std::env::var_os("CARGO_FEATURE_BUNDLED").is_none() {
         println!("cargo::rustc-cfg=pglite_oxide_no_assets");
         return;
     }
@@ -45,5 +45,16 @@ fn locate() -> Result<(), Box<dyn Error>> {
             image.fingerprint
         );
     }
+    let mut list = String::from("&[\n");
+    for (name, extension) in assets.enabled_extensions()? {
+        let path = assets.dir.join(&extension.image.file);
+        list.push_str(&format!(
+            "    ({name:?}, &Aligned(*include_bytes!({path:?})), {:?}),\n",
+            extension.image.fingerprint
+        ));
+    }
+    list.push(']');
+    let dir = std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?;
+    std::fs::write(std::path::Path::new(&dir).join("extensions.rs"), list)?;
     Ok(())
 }

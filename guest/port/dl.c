@@ -1,5 +1,6 @@
 /*
- * Loadable modules are linked into the main module. dlopen() finds them by base name in a table that the build writes.
+ * Nothing is loaded here: PostgreSQL's own modules are part of the program, extensions are side modules that were put
+ * into its image. dlopen() finds either by base name.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -8,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 #include "dl_table.h"
+
+const struct guest_linked_library *guest_linked_libraries;
 
 static char message[256];
 static int failed;
@@ -26,6 +29,9 @@ void *dlopen(const char *file, int mode)
 	for (const struct guest_library *library = guest_libraries; file && library->name; library++)
 		if (same_library(library->name, file))
 			return (void *)library;
+	for (const struct guest_linked_library *linked = guest_linked_libraries; file && linked; linked = linked->next)
+		if (same_library(linked->library.name, file))
+			return (void *)&linked->library;
 	failed = 1;
 	snprintf(message, sizeof message, "no library \"%s\" is linked into this program", file ? file : "");
 	return 0;

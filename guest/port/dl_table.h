@@ -1,4 +1,4 @@
-/* The table that dlopen() searches; written by the build, one entry a module. */
+/* The tables that dlopen() searches; written by the build, one entry a module. */
 #ifndef DL_TABLE_H
 #define DL_TABLE_H
 
@@ -12,7 +12,19 @@ struct guest_library {
 	const struct guest_symbol *symbols;
 };
 
-/* Ends with an entry without a name. */
+/* The modules that are part of the program. Ends with an entry without a name. */
 extern const struct guest_library guest_libraries[];
+
+/* The module of a side module, in its own data. */
+struct guest_linked_library {
+	struct guest_library library;
+	const struct guest_linked_library *next;
+};
+
+/*
+ * The side modules that are linked into the host program: a list that is made before the program's image is frozen
+ * (guest/extensions/library.c.in).
+ */
+extern const struct guest_linked_library *guest_linked_libraries;
 
 #endif

@@ -16,11 +16,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PGL_ABI_VERSION 2u
+#define PGL_ABI_VERSION 3u
 #define PGL_INSTANCE_SPAN 0x100000u
 #define PGL_CONTEXT_SPAN 0x10000u
 /* bytes of linear memory a module may touch: 65,535 wasm pages */
 #define PGL_MEMORY_SIZE 4294901760u
+
+/* slots of a function table behind the program's own, for its side modules */
+#define PGL_TABLE_ROOM 32768u
 
 /* what pgl_context.syscall returns to leave the guest for good */
 #define PGL_UNWIND INT64_MIN
@@ -66,6 +69,7 @@ struct pgl_module {
 	uint32_t heap_base;      /* end of data and stack: [64 KiB, heap_base) is the image */
 	const char *name;        /* "postgres", ... */
 	const char *fingerprint; /* of the inputs of the build, hex */
+	const char *core;        /* of the program as linked: what its side modules must have been built for */
 	/* writes globals, table and data segments; memory must be zero and writable. Not thread-safe: once per module. */
 	void (*instantiate)(void *instance);
 	/* copies the globals of one instance to another, which may be the same: then only pointers to its own place are set */
@@ -79,6 +83,25 @@ struct pgl_module {
 	void (*relocate)(struct pgl_context *context, const void *old, const void *new_, size_t span);
 	/* leaves the guest from a signal handler: only while the thread runs guest code, never over Rust frames */
 	void (*unwind)(struct pgl_context *context, int code);
+};
+
+/*
+ * A side module (a PostgreSQL extension's library): position-independent wasm whose bases the build has fixed, so that its
+ * code runs on the instance of its program and has no instance of its own.
+ */
+struct pgl_library {
+	uint32_t abi_version;
+	uint32_t data_base;  /* its data: [data_base, data_base + data_size), below the program's */
+	uint32_t data_size;
+	uint32_t table_base; /* its slots: [table_base, table_base + table_size), behind the program's */
+	uint32_t table_size;
+	uint32_t reserved;
+	const char *name;        /* as dlopen() knows it: "vector" */
+	const char *program;     /* "postgres" */
+	const char *core;        /* the program's, when this was built */
+	const char *fingerprint; /* of the inputs of the build, hex */
+	/* writes data and table slots; after the program's instantiate, on the same memory */
+	void (*instantiate)(void *instance);
 };
 
 extern const struct pgl_module pgl_module_postgres;

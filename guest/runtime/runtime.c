@@ -72,14 +72,19 @@ void pgl_unwind(struct pgl_context *context, int code)
 
 /*
  * A parked guest's native stack holds, besides guest values, return addresses, which stay right, and addresses in its own space: of the instance, of
- * linear memory and of the stack itself. All of these lie in one range of `span` bytes, so whatever word lies there is one of them and moves with the space.
- * A guest's 64-bit value that happens to lie there would be changed, too. It takes a value whose upper half is one of three of 2^32, still live in a frame below a
- * blocked system call; addresses are random, so no guest can make one on purpose, and if one did, it would only have changed a value of its own.
+ * linear memory and of the stack in use. So whatever word lies in one of these ranges is taken for an address and moves with the space.
+ *
+ * Compilers also put two values of 32 bits into one word, or one beside what is left of something else. Spaces begin at multiples of 4 GiB, so moving changes the upper half
+ * of a word only, and what is left there is dead. A live value that happens to be the upper half of the space's address, beside one that looks like an offset in it, would be changed:
+ * the machine therefore puts spaces where that half is an uncommon number (sys/unix.rs). It would only be a value of the guest's own: the guest cannot leave its space by it.
  */
 void pgl_relocate(struct pgl_context *context, const void *old, const void *new_, size_t span)
 {
 	const uintptr_t from = (uintptr_t)old, delta = (uintptr_t)new_ - from;
-#define MOVE(pointer) ((pointer) = (void *)((uintptr_t)(pointer) - from < span ? (uintptr_t)(pointer) + delta : (uintptr_t)(pointer)))
+	/* below the stack in use nothing is pointed to */
+	const uintptr_t floor = (uintptr_t)context->guest_stack - from;
+#define IS_INSIDE(word) ((uintptr_t)(word) - from - floor < span - floor)
+#define MOVE(pointer) ((pointer) = (void *)(IS_INSIDE(pointer) ? (uintptr_t)(pointer) + delta : (uintptr_t)(pointer)))
 
 	MOVE(context->stack_base);
 	MOVE(context->guest_stack);
@@ -150,11 +155,12 @@ bool wasm_rt_is_initialized(void)
 /* One table a module and host process: it never changes once filled, so every guest process shares it. */
 void wasm_rt_allocate_funcref_table(wasm_rt_funcref_table_t *table, uint32_t elements, uint32_t max_elements)
 {
-	table->data = calloc(elements, sizeof *table->data);
+	/* Room for side modules: pages that nobody touches cost nothing, and empty slots trap. */
+	table->data = calloc(elements + PGL_TABLE_ROOM, sizeof *table->data);
 	if (!table->data)
 		abort();
-	table->size = elements;
-	table->max_size = max_elements;
+	table->size = elements + PGL_TABLE_ROOM;
+	table->max_size = max_elements + PGL_TABLE_ROOM;
 }
 
 /* Modules live as long as the host process. */

@@ -10,6 +10,7 @@ mod bench;
 mod cache;
 mod demo;
 mod doctor;
+mod extensions;
 mod fetch;
 mod fingerprint;
 mod guest;
@@ -58,12 +59,16 @@ enum Command {
     Regress(regress::Options),
     /// PostgreSQL's own isolation suite against the embedded server
     Isolation(regress::Options),
+    /// The extensions' own regression tests against the embedded server
+    Installcheck(regress::installcheck::Options),
     /// Dumps of the regression database, restored into ours and native PostgreSQL and dumped again: all equal
     Dumps(regress::DumpsOptions),
     /// Measures the embedded server beside native PostgreSQL
     Bench(bench::Options),
     /// Trains the profile that the optimiser uses and stores it as an input of the build
     Pgo(pgo::Options),
+    /// Writes what follows from the catalogue of extensions: cargo features, constants, documentation
+    Extensions(extensions::Options),
     /// Lays out what would be published
     Release(release::Options),
 }
@@ -88,8 +93,10 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Image { dir, file } => std::fs::write(file, assets::image(&dir)?)?,
         Command::Regress(options) => return regress::run(regress::Suite::Core, &options),
         Command::Isolation(options) => return regress::run(regress::Suite::Isolation, &options),
+        Command::Installcheck(options) => return regress::installcheck::run(&options),
         Command::Dumps(options) => return regress::dumps(&options),
         Command::Bench(options) => bench::run(&options)?,
+        Command::Extensions(options) => extensions::run(&options)?,
         Command::Release(options) => release::run(&options)?,
         Command::Pgo(options) => pgo::run(&options)?,
     }

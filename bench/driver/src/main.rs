@@ -1,5 +1,6 @@
 //! `pglite-bench`: measures the embedded server beside native PostgreSQL of the same version, and serves it to the suites in a process of its own.
 
+mod forks;
 mod pgbench;
 mod report;
 mod serve;
@@ -36,7 +37,7 @@ enum Task {
 /// What to measure.
 #[derive(Args)]
 struct Run {
-    /// The groups to measure [default: all]: starts, round-trips, speed, pgbench
+    /// The groups to measure [default: all]: starts, forks, round-trips, speed, pgbench
     groups: Vec<String>,
     /// The installation directory of native PostgreSQL
     #[arg(long)]
@@ -87,6 +88,9 @@ fn run(options: &Run) -> Result<()> {
     let mut report = Report::default();
     if wanted("starts") {
         starts::starts(&install, options.quick, &mut report)?;
+    }
+    if wanted("forks") {
+        forks::run(&install, options.quick, &mut report)?;
     }
     if wanted("round-trips") {
         starts::round_trips(&install, options.quick, &mut report)?;

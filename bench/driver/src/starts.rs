@@ -3,12 +3,15 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use pglite_oxide::{Pglite, PgliteServer};
+use pglite_oxide::{ExecProtocolOptions, Pglite, PgliteServer};
 use pglite_oxide_native::{Cluster, Install};
 use pglite_oxide_wire::{Client, Config};
 
 use crate::report::Report;
 use crate::settings;
+
+/// `Query` message of the frontend protocol: tag, length, `SELECT 1`.
+const QUERY: &[u8] = b"Q\x00\x00\x00\x0dSELECT 1\x00";
 
 /// The child of the row "new process".
 pub(crate) fn first() -> Result<()> {
@@ -129,6 +132,11 @@ pub(crate) fn round_trips(install: &Install, quick: bool, report: &mut Report) -
             direct.exec("SELECT 1", None)?;
         }
         report.short_time("SELECT 1, direct exec", true, each(begun.elapsed()));
+        let begun = Instant::now();
+        for _ in 0..statements {
+            direct.exec_protocol_raw(QUERY, ExecProtocolOptions::default())?;
+        }
+        report.short_time("SELECT 1, direct raw protocol", true, each(begun.elapsed()));
     }
     drop(clients);
     direct.close()?;

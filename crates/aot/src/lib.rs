@@ -1,10 +1,13 @@
 //! PostgreSQL compiled ahead of time: the native objects, linked into the binary, and their descriptors.
 //!
-//! The objects are built by `cargo xtask assets`; this crate's build script finds them. With `PGLITE_OXIDE_NO_ASSETS` set (or on docs.rs) the
+//! Extensions are linked by the features `ext-NAME`; [`libraries()`] are the side modules of those.
+//!
+//! The objects are built by `cargo xtask assets`; this crate's build script finds them. With `PGLITE_OXIDE_NO_ASSETS` set (or on docs.rs), or without the feature `bundled`, the
 //! crate compiles without them, and the functions here return `None`.
 //!
 //! No logic is here. The descriptors' C ABI is `guest/runtime/pglite_module.h`, its Rust side [`pglite_oxide_machine::module::Module`].
 
+pub use pglite_oxide_machine::library::Library;
 pub use pglite_oxide_machine::module::Module;
 
 /// The fingerprint of the linked assets; empty in a build without.
@@ -14,6 +17,12 @@ pub const FINGERPRINT: &str = linked::FINGERPRINT;
 #[must_use]
 pub fn postgres() -> Option<&'static Module> {
     linked::postgres()
+}
+
+/// The side modules of the linked extensions, for [`postgres()`].
+#[must_use]
+pub fn libraries() -> &'static [&'static Library] {
+    linked::LIBRARIES
 }
 
 /// The `initdb` program.
@@ -38,9 +47,11 @@ pub fn guest_tests() -> Option<&'static Module> {
 
 #[cfg(not(pglite_oxide_no_assets))]
 mod linked {
-    use super::Module;
+    use super::{Library, Module};
 
     pub(super) const FINGERPRINT: &str = env!("PGLITE_OXIDE_FINGERPRINT");
+
+    include!(concat!(env!("OUT_DIR"), "/libraries.rs"));
 
     // SAFETY: the libraries that the build script links define these names as constant, immutable `struct pgl_module`, which
     // `Module` mirrors field by field; its ABI version is checked by the machine before any other field is used.
@@ -86,9 +97,10 @@ mod linked {
 /// The twin for documentation and lints, where nothing was built.
 #[cfg(pglite_oxide_no_assets)]
 mod linked {
-    use super::Module;
+    use super::{Library, Module};
 
     pub(super) const FINGERPRINT: &str = "";
+    pub(super) static LIBRARIES: &[&Library] = &[];
 
     pub(super) fn postgres() -> Option<&'static Module> {
         None

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The version of the manifest's form; readers refuse any other.
-pub const MANIFEST_VERSION: u32 = 1;
+pub const MANIFEST_VERSION: u32 = 2;
 /// The manifest's name in a directory of assets.
 pub const MANIFEST_FILE: &str = "manifest.json";
 
@@ -110,6 +110,37 @@ pub struct StepRecord {
     pub seconds: f64,
 }
 
+/// One extension among the assets.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ExtensionFiles {
+    /// Its name in SQL.
+    pub sql_name: String,
+    /// Static libraries by the name that `dlopen` knows, relative to the manifest.
+    pub libraries: BTreeMap<String, String>,
+    /// The image of its installed files.
+    pub image: ImageFile,
+}
+
+impl ExtensionFiles {
+    /// The C symbol of a library's descriptor.
+    #[must_use]
+    pub fn symbol(library: &str) -> String {
+        format!("pgl_library_{}", library.replace('-', "_"))
+    }
+}
+
+/// The cargo feature of an extension, as cargo tells build scripts: `CARGO_FEATURE_EXT_UUID_OSSP`.
+#[must_use]
+pub fn feature_variable(extension: &str) -> String {
+    format!(
+        "{EXTENSION_FEATURE}{}",
+        extension.replace('-', "_").to_uppercase()
+    )
+}
+
+/// How the variables of extensions' features begin.
+const EXTENSION_FEATURE: &str = "CARGO_FEATURE_EXT_";
+
 /// The truth about a directory of assets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Manifest {
@@ -125,6 +156,8 @@ pub struct Manifest {
     pub steps: Vec<StepRecord>,
     /// Static libraries by the name of their module (`postgres`, `initdb`), relative to the manifest.
     pub libraries: BTreeMap<String, String>,
+    /// Extensions by name. None before the template is made.
+    pub extensions: BTreeMap<String, ExtensionFiles>,
     /// Tree images by name (`share`, `template`). None before the template is made.
     pub images: BTreeMap<String, ImageFile>,
     /// Sizes in bytes of all files.
@@ -215,6 +248,9 @@ pub fn open(dir: &Path) -> Result<Assets, LocateError> {
         .libraries
         .values()
         .chain(manifest.images.values().map(|image| &image.file))
+        .chain(manifest.extensions.values().flat_map(|extension| {
+            std::iter::once(&extension.image.file).chain(extension.libraries.values())
+        }))
     {
         let file = dir.join(file);
         if !file.is_file() {
@@ -298,6 +334,38 @@ impl Assets {
                 self.manifest.libraries.keys(),
             )
         })
+    }
+
+    /// The extensions whose cargo feature is on in the build script that asks.
+    ///
+    /// # Errors
+    /// When one of them is not among the assets.
+    pub fn enabled_extensions(&self) -> Result<Vec<(&String, &ExtensionFiles)>, LocateError> {
+        let wanted: Vec<String> = env::vars_os()
+            .filter_map(|(name, _)| name.into_string().ok())
+            .filter(|name| name.starts_with(EXTENSION_FEATURE))
+            .collect();
+        let enabled: Vec<_> = self
+            .manifest
+            .extensions
+            .iter()
+            .filter(|(name, _)| wanted.contains(&feature_variable(name)))
+            .collect();
+        if enabled.len() == wanted.len() {
+            return Ok(enabled);
+        }
+        let known: Vec<String> = enabled
+            .iter()
+            .map(|(name, _)| feature_variable(name))
+            .collect();
+        let lacking = wanted.iter().filter(|name| !known.contains(name));
+        let lacking: Vec<String> = lacking
+            .map(|name| name.replace(EXTENSION_FEATURE, "").to_lowercase())
+            .collect();
+        Err(self.lacks(
+            format!("extension {}", lacking.join(", ")),
+            self.manifest.extensions.keys(),
+        ))
     }
 
     /// A tree image: its path and record.

@@ -18,6 +18,14 @@ pub fn template() -> Result<Tree<'static>, ImageError> {
     linked::template()
 }
 
+/// What the linked extensions install, by the extension's name: trees below the installation prefix, to be laid over [`share`]'s.
+///
+/// # Errors
+/// When a linked image is not the one the build found.
+pub fn extensions() -> Result<Vec<(&'static str, Tree<'static>)>, ImageError> {
+    linked::extensions()
+}
+
 /// The manifest of the assets, JSON: every input's name, version and hash. `{}` in a build without assets.
 #[must_use]
 pub fn manifest() -> &'static str {
@@ -37,6 +45,8 @@ mod linked {
     static SHARE: &Aligned<[u8]> = &Aligned(*include_bytes!(env!("PGLITE_OXIDE_SHARE_IMAGE")));
     static TEMPLATE: &Aligned<[u8]> =
         &Aligned(*include_bytes!(env!("PGLITE_OXIDE_TEMPLATE_IMAGE")));
+    static EXTENSIONS: &[(&str, &Aligned<[u8]>, &str)] =
+        include!(concat!(env!("OUT_DIR"), "/extensions.rs"));
     pub(super) const MANIFEST: &str = include_str!(env!("PGLITE_OXIDE_MANIFEST"));
 
     fn open(name: &str, bytes: &'static [u8], wanted: &str) -> Result<Tree<'static>, ImageError> {
@@ -69,6 +79,13 @@ mod linked {
         )
     }
 
+    pub(super) fn extensions() -> Result<Vec<(&'static str, Tree<'static>)>, ImageError> {
+        EXTENSIONS
+            .iter()
+            .map(|(name, bytes, wanted)| Ok((*name, open(name, &bytes.0, wanted)?)))
+            .collect()
+    }
+
     pub(super) fn template() -> Result<Tree<'static>, ImageError> {
         open(
             "template.img",
@@ -89,6 +106,11 @@ mod linked {
         Err(ImageError::NotBuilt {
             image: "share.img".to_owned(),
         })
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "the twin with assets may fail")]
+    pub(super) fn extensions() -> Result<Vec<(&'static str, Tree<'static>)>, ImageError> {
+        Ok(Vec::new())
     }
 
     pub(super) fn template() -> Result<Tree<'static>, ImageError> {

@@ -13,7 +13,7 @@ use crate::error::{SnapshotError, StartError};
 use crate::world::{self, DATA, errno};
 
 /// Files that belong to the running cluster and not to its data, by their first component.
-const LEFT_OUT: &[&str] = &["postmaster.pid", "pg_stat_tmp"];
+pub(crate) const LEFT_OUT: &[&str] = &["postmaster.pid", "pg_stat_tmp"];
 /// Bytes read at a time.
 const PIECE: usize = 256 << 10;
 

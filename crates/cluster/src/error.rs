@@ -147,7 +147,7 @@ pub enum ShutdownError {
 pub enum SnapshotError {
     /// Its data is in a directory of the host, which is not copied with the processes.
     #[error(
-        "the data of this cluster is in a directory: copy that with `backup`, or open a temporary database"
+        "the data of this cluster is in a directory: copy it with `backup`, or open a temporary database"
     )]
     Persistent,
     /// It has stopped.
@@ -156,6 +156,18 @@ pub enum SnapshotError {
     /// The kernel refused: no memory, or a process that did not stop.
     #[error("the cluster could not be copied")]
     Kernel(#[from] Errno),
+}
+
+/// Why no backup was made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// The data could not be read.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The new directory could not be made, or there is something in it already.
+    #[error("the backup could not be written")]
+    Write(#[from] StartError),
 }
 
 /// A process could not be signalled.

@@ -2,6 +2,7 @@
 //!
 //! Knows how PostgreSQL is run, and nothing of its client protocol. Everything here blocks; nothing needs an async runtime.
 
+mod backup;
 mod cluster;
 mod control;
 mod data;
@@ -16,7 +17,7 @@ mod world;
 
 pub use cluster::{Cluster, ShutdownMode};
 pub use data::{DataDirectory, DataEntry};
-pub use error::{ConnectError, ShutdownError, SignalError, SnapshotError, StartError};
+pub use error::{BackupError, ConnectError, ShutdownError, SignalError, SnapshotError, StartError};
 pub use options::{ClusterOptions, Durability, Listener, Root, TcpAuth};
 pub use pglite_oxide_kernel::ExitStatus;
 pub use snapshot::{Opened, Snapshot};

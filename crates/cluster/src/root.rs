@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use pglite_oxide_assets::{Kind, Tree};
 
+use crate::backup::copy_tree;
 use crate::control;
 use crate::data::{DataDirectory, DataEntry};
 use crate::error::StartError;
@@ -26,7 +27,7 @@ pub(crate) struct RootDirectory {
     data: PathBuf,
 }
 
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StartError {
+pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StartError {
     let path = path.to_owned();
     move |source| StartError::Root {
         action,
@@ -51,7 +52,7 @@ impl RootDirectory {
         let data = root.join(DATA);
         if is_empty(&data)? {
             fill(root, contents, control::new_identifier(salt))?;
-        } else if matches!(contents, Contents::Archive(_)) {
+        } else if !matches!(contents, Contents::Template(_)) {
             return Err(StartError::NotEmpty { path: data });
         } else {
             check(&data)?;
@@ -70,6 +71,14 @@ impl RootDirectory {
         Ok(Self { _lock: lock, data })
     }
 
+    /// Where the data is in a root.
+    pub(crate) const DATA: &str = DATA;
+
+    /// Fills a new root; one that holds a cluster is left alone.
+    pub(crate) fn create(root: &Path, contents: &Contents<'_>) -> Result<Self, StartError> {
+        Self::open(root, contents, 0)
+    }
+
     /// The data directory.
     pub(crate) fn data(&self) -> &Path {
         &self.data
@@ -82,6 +91,8 @@ pub(crate) enum Contents<'a> {
     Template(Tree<'a>),
     /// A backup, as it is.
     Archive(&'a DataDirectory),
+    /// The data directory of a cluster that stands still, as it is.
+    Directory(&'a Path),
 }
 
 /// Locks the directory with `flock(2)`: the lock ends with the process, however it ends, and also holds between two openings in one process.
@@ -163,6 +174,7 @@ fn fill(root: &Path, contents: &Contents<'_>, identifier: u64) -> Result<(), Sta
     let directories = match contents {
         Contents::Template(template) => fill_from_template(&unfinished, *template, identifier)?,
         Contents::Archive(data) => fill_from_archive(&unfinished, data)?,
+        Contents::Directory(from) => copy_tree(from, &unfinished)?,
     };
     for path in directories {
         sync_directory(&path).map_err(failed("syncing", &path))?;
@@ -172,7 +184,7 @@ fn fill(root: &Path, contents: &Contents<'_>, identifier: u64) -> Result<(), Sta
     sync_directory(root).map_err(failed("syncing", root))
 }
 
-fn make_directory(path: &Path) -> Result<(), StartError> {
+pub(crate) fn make_directory(path: &Path) -> Result<(), StartError> {
     fs::DirBuilder::new()
         .mode(0o700)
         .create(path)

@@ -23,6 +23,7 @@ const GRACE: Duration = Duration::from_secs(2);
 const ADDRESSES_MAX: usize = 127;
 /// How long the sessions that a snapshot does not have may take to end in it.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(2);
+const SIGTERM: u8 = 15;
 
 /// A temporary cluster as it was at one instant, processes and all. Clusters that start from it go on from there, each for itself.
 ///
@@ -67,11 +68,7 @@ impl Cluster {
         })?;
         if !copy.orphans.is_empty() {
             // Their ends are awaited once, here, and not in every copy.
-            copy.kernel.go_on();
-            let deadline = Instant::now() + SETTLE_PATIENCE;
-            for pid in copy.orphans {
-                copy.kernel.wait_gone(pid, deadline);
-            }
+            go_on_without(&copy.kernel, &copy.orphans, self.postmaster());
             let keep = copy.streams.iter().collect();
             copy = copy.kernel.duplicate(CopyOptions {
                 keep,
@@ -148,7 +145,9 @@ fn open(
     let sink = log.sink();
     let fresh = Fresh::new(tcp)?;
     let KernelCopy {
-        kernel, streams, ..
+        kernel,
+        streams,
+        orphans,
     } = original.duplicate(CopyOptions {
         grace: GRACE,
         replace: vec![(Arc::clone(output), Arc::clone(&sink))],
@@ -158,12 +157,28 @@ fn open(
     let cluster = Cluster::of_copy(kernel, postmaster, port, log, sink);
     // The identifier is also in files that PostgreSQL compares with what it has in memory.
     control::put_into(&*cluster.data()?, fresh.identifier)?;
-    cluster.kernel().go_on();
+    go_on_without(cluster.kernel(), &orphans, postmaster);
     Ok(Opened {
         cluster,
         streams,
         cancel_key: fresh.cancel_key,
     })
+}
+
+/// Lets a copy go on, and waits until the sessions that are not in it have ended. They are told to before they run: one that computes or waits for a lock would
+/// not notice that its client is gone, and could still commit.
+fn go_on_without(kernel: &Kernel, orphans: &[Pid], postmaster: Pid) {
+    // A connection that the postmaster has just accepted makes it one of them.
+    let sessions = || orphans.iter().filter(|&&pid| pid != postmaster);
+    for &pid in sessions() {
+        // It may have ended by itself.
+        let _ = kernel.kill(pid, SIGTERM);
+    }
+    kernel.go_on();
+    let deadline = Instant::now() + SETTLE_PATIENCE;
+    for &pid in sessions() {
+        kernel.wait_gone(pid, deadline);
+    }
 }
 
 /// What no two clusters share.

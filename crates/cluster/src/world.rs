@@ -33,13 +33,12 @@ const HOST_SOCKETS: &str = "/run/host";
 /// Who gets in.
 pub(crate) const HBA: &str = "/run/pg_hba.conf";
 
+/// Added to it for data in memory: `CREATE DATABASE` copies files, which share their blocks (guest/patches).
+pub(crate) const FILE_COPY: &str = "PGLITE_FILE_COPY=1";
 /// Where the programs are, as far as the guest can see.
 pub(crate) const PROGRAMS: &str = "/pgsql/bin";
 /// Below it are the directories granted to programs, by random names.
 pub(crate) const GRANTS: &str = "/host";
-
-/// Added to it for data in memory: `CREATE DATABASE` copies files, which share their blocks (guest/patches).
-pub(crate) const FILE_COPY: &str = "PGLITE_FILE_COPY=1";
 
 /// The environment of the postmaster.
 pub(crate) const ENVIRONMENT: [&str; 5] = [
@@ -57,7 +56,10 @@ fn machine() -> Result<Arc<NativeMachine>, StartError> {
         return Ok(Arc::clone(machine));
     }
     let postgres = pglite_oxide_aot::postgres().ok_or(StartError::NoAssets)?;
-    let machine = Arc::new(NativeMachine::new(&[postgres])?);
+    let machine = Arc::new(NativeMachine::with_libraries(
+        &[postgres],
+        pglite_oxide_aot::libraries(),
+    )?);
     Ok(Arc::clone(MACHINE.get_or_init(|| machine)))
 }
 
@@ -92,6 +94,12 @@ pub(crate) fn errno(error: FsError) -> Errno {
 /// A tree of an image, in memory; files change by copy.
 pub(crate) fn in_memory(tree: Tree<'static>) -> Result<MemFs, Errno> {
     let files = MemFs::new();
+    add_tree(&files, tree)?;
+    Ok(files)
+}
+
+/// Adds the files of an image.
+fn add_tree(files: &MemFs, tree: Tree<'static>) -> Result<(), Errno> {
     for entry in tree.entries().filter(|entry| !entry.path.is_empty()) {
         match entry.kind {
             Kind::Directory => files.add_dir(entry.path, entry.mode)?,
@@ -113,16 +121,20 @@ pub(crate) fn in_memory(tree: Tree<'static>) -> Result<MemFs, Errno> {
                 .map_err(errno)?,
         }
     }
-    Ok(files)
+    Ok(())
 }
 
-/// PostgreSQL's installed files, the same for all clusters of this process.
+/// PostgreSQL's installed files and those of the linked extensions, the same for all clusters of this process.
 fn installed() -> Result<Arc<ImageFs>, StartError> {
     static INSTALLED: OnceLock<Arc<ImageFs>> = OnceLock::new();
     if let Some(files) = INSTALLED.get() {
         return Ok(Arc::clone(files));
     }
-    let files = Arc::new(ImageFs::from(in_memory(pglite_oxide_assets::share()?)?));
+    let files = in_memory(pglite_oxide_assets::share()?)?;
+    for (_, tree) in pglite_oxide_assets::extensions()? {
+        add_tree(&files, tree)?;
+    }
+    let files = Arc::new(ImageFs::from(files));
     Ok(Arc::clone(INSTALLED.get_or_init(|| files)))
 }
 

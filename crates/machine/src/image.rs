@@ -5,9 +5,13 @@ use std::os::unix::fs::FileExt;
 
 use pglite_oxide_kernel::Errno;
 
+use crate::library::Library;
 use crate::module::{FIRST_BYTE, Module};
 use crate::space::{Memory, zero_memory};
 use crate::sys;
+
+/// Bytes that are written, or left out, together.
+const PIECE: usize = 64 << 10;
 
 /// Initialised data as a memory object, mapped copy-on-write by each process, and the instance's globals.
 pub struct Image {
@@ -19,10 +23,18 @@ pub struct Image {
 
 impl Image {
     /// Instantiates `module` in a scratch space and keeps what it wrote. The caller makes sure that this happens for one module at a time.
-    pub fn freeze(module: &'static Module) -> Result<Self, Errno> {
+    ///
+    /// Of `libraries`, which have been validated beside the module, those of this program become part of it.
+    pub fn freeze(module: &'static Module, libraries: &[&'static Library]) -> Result<Self, Errno> {
         let scratch = zero_memory()?;
         // SAFETY: the space is fresh zero memory, and the caller serialises instantiation.
         unsafe { module.instantiate(scratch.instance()) };
+        for library in libraries {
+            if library.program() == module.name() {
+                // SAFETY: the program has been instantiated here just now.
+                unsafe { library.instantiate(scratch.instance()) };
+            }
+        }
         let all = module.heap_base() as usize - FIRST_BYTE as usize;
         // SAFETY: [FIRST_BYTE, heap_base) is mapped, and nobody else knows the scratch space.
         let bytes = unsafe { std::slice::from_raw_parts(scratch.byte(FIRST_BYTE), all) };
@@ -33,7 +45,13 @@ impl Image {
             .rposition(|&byte| byte != 0)
             .map_or(page, |at| (at + 1).div_ceil(page) * page);
         let data = sys::memory_object(c"pglite-image", len as u64)?;
-        data.write_all_at(&bytes[..len.min(all)], 0)?;
+        // The pages of side modules that are not linked are never touched: holes.
+        let bytes = &bytes[..len.min(all)];
+        for (index, part) in bytes.chunks(PIECE).enumerate() {
+            if part.iter().any(|&byte| byte != 0) {
+                data.write_all_at(part, (index * PIECE) as u64)?;
+            }
+        }
         let mut globals = vec![0_u64; module.instance_size().div_ceil(8)];
         // SAFETY: the vector holds at least instance_size bytes and is aligned for any C type; both are valid for reading and writing.
         unsafe {

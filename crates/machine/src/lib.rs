@@ -14,6 +14,7 @@
 mod frozen;
 pub mod image;
 mod layer;
+pub mod library;
 mod machine;
 pub mod module;
 pub mod segment;
@@ -22,5 +23,6 @@ pub mod sys;
 mod thread;
 mod trap;
 
+pub use library::{Library, LibraryError};
 pub use machine::{NativeMachine, Stats};
 pub use module::Module;

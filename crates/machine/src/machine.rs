@@ -8,6 +8,7 @@ use pglite_oxide_kernel::memory::{AddressSpace, Entry, GuestAddr, Machine, Segme
 use pglite_oxide_kernel::{Errno, Process};
 
 use crate::image::Image;
+use crate::library::{self, Library};
 use crate::module::{Module, ModuleError};
 use crate::segment::MemorySegment;
 use crate::space::{LIVE, STACK_SPAN, Space};
@@ -16,6 +17,7 @@ use crate::thread;
 /// Runs compiled modules. One serves any number of kernels; images are made once.
 pub struct NativeMachine {
     modules: Vec<&'static Module>,
+    libraries: Vec<&'static Library>,
     /// Holds the programs that are no module of their own; it looks at its first argument.
     multicall: OnceLock<&'static Module>,
     /// Made at the first use of each program. The lock also serialises instantiation.
@@ -34,11 +36,21 @@ pub struct Stats {
 impl NativeMachine {
     /// A machine that knows these programs.
     pub fn new(modules: &[&'static Module]) -> Result<Self, ModuleError> {
+        Self::with_libraries(modules, &[])
+    }
+
+    /// The same, with side modules that become part of their programs' images.
+    pub fn with_libraries(
+        modules: &[&'static Module],
+        libraries: &[&'static Library],
+    ) -> Result<Self, ModuleError> {
         for module in modules {
             module.validate()?;
         }
+        library::validate(modules, libraries)?;
         Ok(Self {
             modules: modules.to_vec(),
+            libraries: libraries.to_vec(),
             multicall: OnceLock::new(),
             images: Mutex::default(),
         })
@@ -79,7 +91,7 @@ impl Machine for NativeMachine {
             match images.get(module.name()) {
                 Some(image) => Arc::clone(image),
                 None => {
-                    let image = Arc::new(Image::freeze(module)?);
+                    let image = Arc::new(Image::freeze(module, &self.libraries)?);
                     images.insert(module.name(), Arc::clone(&image));
                     image
                 }

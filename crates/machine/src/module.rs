@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 
 /// Version of the ABI this crate speaks.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 /// Bytes from the instance to the guest's byte 0.
 pub const INSTANCE_SPAN: usize = 0x10_0000;
 /// Bytes from the context to the guest's byte 0.
@@ -46,6 +46,7 @@ pub struct Module {
     heap_base: u32,
     name: *const c_char,
     fingerprint: *const c_char,
+    core: *const c_char,
     instantiate: unsafe extern "C" fn(instance: *mut c_void),
     fork_instance: unsafe extern "C" fn(child: *mut c_void, parent: *const c_void),
     prepare_start: unsafe extern "C" fn(
@@ -100,9 +101,46 @@ pub enum ModuleError {
         /// Bytes.
         size: u32,
     },
+    /// A side module cannot be used.
+    #[error(transparent)]
+    Library(#[from] crate::library::LibraryError),
 }
 
 impl Module {
+    /// A descriptor that nothing can be run with.
+    #[cfg(test)]
+    pub(crate) fn for_tests(
+        name: &'static CStr,
+        core: &'static CStr,
+        heap_base: u32,
+    ) -> &'static Self {
+        extern "C" fn instantiate(_: *mut c_void) {}
+        extern "C" fn fork(_: *mut c_void, _: *const c_void) {}
+        extern "C" fn start(_: *mut c_void, _: *mut c_void, _: u32, _: u32, _: u32) {}
+        extern "C" fn fork_child(_: *mut c_void, _: *mut c_void, _: u32, _: u32) {}
+        extern "C" fn resume(_: *mut Context) -> c_int {
+            EXITED
+        }
+        extern "C" fn relocate(_: *mut Context, _: *const c_void, _: *const c_void, _: usize) {}
+        extern "C" fn unwind(_: *mut Context, _: c_int) {}
+        Box::leak(Box::new(Self {
+            abi_version: ABI_VERSION,
+            instance_size: 8,
+            context_size: 64,
+            heap_base,
+            name: name.as_ptr(),
+            fingerprint: c"".as_ptr(),
+            core: core.as_ptr(),
+            instantiate,
+            fork_instance: fork,
+            prepare_start: start,
+            prepare_fork_child: fork_child,
+            resume,
+            relocate,
+            unwind,
+        }))
+    }
+
     /// The program's name.
     pub fn name(&self) -> &str {
         // SAFETY: the build writes a static NUL-terminated string.
@@ -115,6 +153,12 @@ impl Module {
         unsafe { CStr::from_ptr(self.fingerprint) }
             .to_str()
             .unwrap_or("?")
+    }
+
+    /// Fingerprint of the program as linked: side modules are built for exactly one.
+    pub fn core(&self) -> &str {
+        // SAFETY: the build writes a static NUL-terminated string.
+        unsafe { CStr::from_ptr(self.core) }.to_str().unwrap_or("?")
     }
 
     /// Checks that the descriptor is one that this crate can run.

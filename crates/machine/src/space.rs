@@ -31,6 +31,10 @@ const GUEST_SPAN: usize = 8 << 30;
 /// Bytes of the whole.
 pub(crate) const SPAN: usize = BYTE_0 + GUEST_SPAN;
 
+/// Where spaces begin: they differ only in the upper halves of their addresses. A word of a native stack whose lower half is a guest's value and whose upper half is left
+/// over from an address looks like one, and moving it (`pgl_relocate`) must not change the value.
+const ALIGN: usize = 4 << 30;
+
 /// Spaces mapped in this host process.
 pub(crate) static LIVE: AtomicUsize = AtomicUsize::new(0);
 
@@ -41,7 +45,7 @@ pub(crate) struct Memory {
 
 /// A fresh memory.
 pub(crate) fn zero_memory() -> Result<Memory, Errno> {
-    let reservation = Reservation::new(SPAN)?;
+    let reservation = Reservation::uncommon(SPAN, ALIGN)?;
     reservation.map_zero(GUARD, BYTE_0 - GUARD)?;
     reservation.map_zero(
         Memory::offset(FIRST_BYTE),

@@ -1,6 +1,7 @@
 //! Data directories as `tar` archives.
 
 use std::io::{self, Read as _};
+use std::path::Path;
 
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
@@ -136,6 +137,15 @@ impl Pglite {
     /// [`Error::Snapshot`] when files cannot be read, or without memory.
     pub fn dump_data_dir(&mut self) -> Result<Vec<u8>> {
         self.dump_data_dir_with_format(DataDirArchiveFormat::default())
+    }
+
+    /// Writes the whole cluster's data, as it is at this instant, to a new root directory, for [`Pglite::open`]. It recovers when it is first opened and has everything that was committed. Sessions stand
+    /// still while the files are copied; where the host's file system can share blocks (btrfs, XFS), that is short. Blocks until the copy is durable.
+    ///
+    /// # Errors
+    /// [`Error::Backup`] when it cannot be written, or the directory is not empty.
+    pub fn backup(&mut self, to: impl AsRef<Path>) -> Result<()> {
+        Ok(self.connector().cluster().backup(to.as_ref())?)
     }
 
     /// [`Self::dump_data_dir`] in a format of choice.

@@ -43,6 +43,9 @@ impl PgliteBuilder {
             return snapshot.open();
         }
         let cluster = Arc::new(Cluster::start(self.start.cluster_options()?)?);
-        Connector::new(cluster, &self.start.username, &self.start.database).connect()
+        let mut session =
+            Connector::new(cluster, &self.start.username, &self.start.database).connect()?;
+        crate::extensions::create(&self.start, &mut session)?;
+        Ok(session)
     }
 }

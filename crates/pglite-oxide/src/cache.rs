@@ -69,6 +69,7 @@ pub(crate) fn snapshot(start: &StartConfig, at_once: bool) -> Result<Option<Snap
     let cluster = Arc::new(Cluster::start(start.cluster_options()?)?);
     let connector = Connector::new(cluster, &start.username, &start.database);
     let mut session = connector.connect()?;
+    crate::extensions::create(start, &mut session)?;
     session.warm_up()?;
     let snapshot = session.snapshot()?;
     slot.snapshot = Some(snapshot.clone());

@@ -56,6 +56,8 @@ pub(crate) struct StartConfig {
     pub(crate) relaxed_durability: bool,
     pub(crate) startup_args: Vec<String>,
     pub(crate) granted: Vec<PathBuf>,
+    /// To be created, in this order.
+    pub(crate) extensions: Vec<crate::extensions::Extension>,
     /// Whether a temporary database may start from a snapshot of one like it.
     pub(crate) template_cache: bool,
     /// What a new database begins with instead of the template.
@@ -75,6 +77,7 @@ impl Default for StartConfig {
             relaxed_durability: false,
             startup_args: Vec::new(),
             granted: Vec::new(),
+            extensions: Vec::new(),
             template_cache: true,
             data: None,
             refused: None,
@@ -97,6 +100,7 @@ impl StartConfig {
             .iter()
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
+        crate::extensions::add_settings(self, &mut options.settings);
         options.startup_args.clone_from(&self.startup_args);
         options.mounts.clone_from(&self.granted);
         options.data.clone_from(&self.data);
@@ -239,6 +243,21 @@ macro_rules! start_methods {
         /// it lead nowhere. Without this call SQL sees no file of the host.
         pub fn grant_directory(mut self, directory: impl Into<std::path::PathBuf>) -> Self {
             self.start.granted.push(directory.into());
+            self
+        }
+
+        /// Creates an extension in the database that is opened, with those it needs, and starts the server with the settings it needs.
+        pub fn extension(mut self, extension: crate::extensions::Extension) -> Self {
+            self.start.extensions.push(extension);
+            self
+        }
+
+        /// Several, in this order.
+        pub fn extensions(
+            mut self,
+            extensions: impl IntoIterator<Item = crate::extensions::Extension>,
+        ) -> Self {
+            self.start.extensions.extend(extensions);
             self
         }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 
 use pglite_oxide_cluster::{
-    ConnectError, ExitStatus, ProgramError, ShutdownError, SnapshotError, StartError,
+    BackupError, ConnectError, ExitStatus, ProgramError, ShutdownError, SnapshotError, StartError,
 };
 use serde_json::Value;
 
@@ -60,6 +60,9 @@ pub enum Error {
     /// The database could not be copied ([`crate::Pglite::snapshot`], [`crate::Pglite::fork`], [`crate::Snapshot::open`]).
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    /// No backup was made ([`crate::Pglite::backup`]).
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// The session's backend is gone: it was terminated, it crashed, or another backend's crash made PostgreSQL restart them all.
     /// The cluster is still there: open a new session with [`crate::Connector::connect`].
     #[error("the session's backend is gone")]

@@ -25,6 +25,7 @@ mod connection;
 mod connector;
 mod dump;
 mod error;
+pub mod extensions;
 mod migrated;
 mod notify;
 mod options;
@@ -45,6 +46,7 @@ pub use config::PostgresConfig;
 pub use connector::{CancelHandle, CancelToken, Connector};
 pub use dump::{DumpFormat, PgDumpOptions};
 pub use error::{BoxError, Error, PgliteError, Result};
+pub use extensions::Extension;
 pub use migrated::Template;
 pub use notify::{GlobalListenerHandle, ListenerHandle};
 pub use options::{
@@ -53,9 +55,9 @@ pub use options::{
     ParserMap, QueryOptions, Results, RowMode, Serializer, SerializerMap, TypeParser,
 };
 pub use pglite_oxide_cluster::{
-    Cluster, ConnectError, ExitStatus, GrantedDirectory, Input, Output, Program, ProgramError,
-    RunningProgram, ShutdownError, ShutdownMode, Signaller, SnapshotError, StartError, Stream,
-    TerminalSize,
+    BackupError, Cluster, ConnectError, ExitStatus, GrantedDirectory, Input, Output, Program,
+    ProgramError, RunningProgram, ShutdownError, ShutdownMode, Signaller, SnapshotError,
+    StartError, Stream, TerminalSize,
 };
 pub use protocol::{DatabaseError, NoticeMessage};
 pub use restore::PgRestoreOptions;

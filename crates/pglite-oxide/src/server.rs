@@ -367,6 +367,7 @@ impl PgliteServerBuilder {
             // Without a password in the database nobody has got in over TCP so far.
             let mut session = server.connector().connect()?;
             session.set_password(&server.username, server.password.as_deref())?;
+            crate::extensions::create(&self.start, &mut session)?;
         }
         Ok(server)
     }

@@ -185,3 +185,55 @@ fn a_root_has_one_opener_and_survives_reopening() {
         Err(Error::Start(StartError::Root { .. }))
     ));
 }
+
+/// A backup of a busy database opens and has every row that was acknowledged before it, whole transactions only; the original goes on.
+#[test]
+fn backups_of_busy_databases_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("original");
+    for (name, mut db) in [
+        ("persistent", Pglite::open(&root).unwrap()),
+        ("temporary", Pglite::temporary().unwrap()),
+    ] {
+        db.exec("CREATE TABLE t (i int PRIMARY KEY, pair int)", None)
+            .unwrap();
+        let connector = db.connector();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let written = std::sync::atomic::AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut writer = connector.connect().unwrap();
+                let mut n = 0;
+                while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                    writer
+                        .exec(&format!("BEGIN; INSERT INTO t VALUES ({n}, 1); INSERT INTO t VALUES (-{n} - 1, 2); COMMIT"), None)
+                        .unwrap();
+                    n += 1;
+                    written.store(n, std::sync::atomic::Ordering::SeqCst);
+                }
+            });
+            for round in 0..3 {
+                while written.load(std::sync::atomic::Ordering::SeqCst) < 20 * (round + 1) {
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
+                let before = written.load(std::sync::atomic::Ordering::SeqCst);
+                let to = dir.path().join(format!("{name}-{round}"));
+                db.backup(&to).unwrap();
+                assert!(db.backup(&to).is_err(), "a backup does not go over another");
+                let mut copy = Pglite::open(&to).unwrap();
+                let count = |db: &mut Pglite, pair: i32| {
+                    let sql = format!("SELECT count(*) AS n FROM t WHERE pair = {pair}");
+                    db.query(&sql, &[], None).unwrap().rows[0]["n"]
+                        .as_u64()
+                        .unwrap()
+                };
+                let (ones, twos) = (count(&mut copy, 1), count(&mut copy, 2));
+                assert_eq!(ones, twos, "whole transactions");
+                assert!(ones >= u64::from(before), "{ones} of {before}");
+                copy.exec("INSERT INTO t VALUES (1000000, 1)", None)
+                    .unwrap();
+            }
+            stop.store(true, std::sync::atomic::Ordering::SeqCst);
+        });
+    }
+}

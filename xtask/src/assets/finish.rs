@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use pglite_oxide_asset_locator::{
-    self as locator, Current, ImageFile, Input, MANIFEST_FILE, MANIFEST_VERSION, Manifest,
-    StepRecord,
+    self as locator, Current, ExtensionFiles, ImageFile, Input, MANIFEST_FILE, MANIFEST_VERSION,
+    Manifest, StepRecord,
 };
 use pglite_oxide_assets::Tree;
 
@@ -15,6 +15,7 @@ use crate::cache::{Cache, Output, Record, write_atomically};
 use crate::fetch::Pinned;
 use crate::fingerprint::{Inputs, hex};
 
+use super::extensions::Extensions;
 use super::share::sha256;
 
 /// What goes into a directory of assets.
@@ -24,6 +25,8 @@ pub(super) struct Parts<'a> {
     pub(super) records: Vec<Record>,
     /// Static libraries by module name; each file is called `lib<something>.a`.
     pub(super) libraries: &'a BTreeMap<String, PathBuf>,
+    /// Extensions, if they are to be among the assets.
+    pub(super) extensions: Option<&'a Extensions>,
     /// Images by name.
     pub(super) images: Vec<(&'static str, PathBuf)>,
 }
@@ -45,6 +48,7 @@ pub(super) fn assemble(cache: &Cache, name: &str, parts: Parts<'_>) -> Result<Ou
             inputs: parts.inputs.iter().map(input).collect(),
             steps: parts.records.iter().map(step_record).collect(),
             libraries: BTreeMap::new(),
+            extensions: BTreeMap::new(),
             images: BTreeMap::new(),
             sizes: BTreeMap::new(),
         };
@@ -65,29 +69,56 @@ pub(super) fn assemble(cache: &Cache, name: &str, parts: Parts<'_>) -> Result<Ou
             manifest.libraries.insert(module.clone(), relative);
         }
         for (name, path) in &parts.images {
-            let file = format!("{name}.img");
-            let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-            let tree = Tree::parse(&file, &bytes)?;
-            if tree.fingerprint() != sha256(tree.fingerprinted()) {
-                bail!(
-                    "{}: the fingerprint in the header is not that of the contents",
-                    path.display()
-                );
-            }
-            link_or_copy(path, &place.dir.join(&file))?;
-            let record = ImageFile {
-                file: file.clone(),
-                fingerprint: hex(&tree.fingerprint()),
-                bytes: bytes.len() as u64,
-            };
-            manifest.sizes.insert(file, record.bytes);
+            let record = place_image(place.dir, &format!("{name}.img"), path)?;
+            manifest.sizes.insert(record.file.clone(), record.bytes);
             manifest.images.insert((*name).to_owned(), record);
+        }
+        for (name, built) in parts.extensions.iter().flat_map(|all| &all.built) {
+            fs::create_dir_all(place.dir.join("extensions"))?;
+            let image = place_image(place.dir, &format!("extensions/{name}.img"), &built.image)?;
+            manifest.sizes.insert(image.file.clone(), image.bytes);
+            let mut libraries = BTreeMap::new();
+            for (library, path) in &built.libraries {
+                let file = path.file_name().context("a library's name")?;
+                let relative = format!("lib/{}", file.to_string_lossy());
+                link_or_copy(path, &place.dir.join(&relative))?;
+                manifest
+                    .sizes
+                    .insert(relative.clone(), path.metadata()?.len());
+                libraries.insert(library.clone(), relative);
+            }
+            manifest.extensions.insert(
+                name.clone(),
+                ExtensionFiles {
+                    sql_name: built.sql_name.clone(),
+                    libraries,
+                    image,
+                },
+            );
         }
         fs::write(
             place.dir.join(MANIFEST_FILE),
             serde_json::to_vec_pretty(&manifest)?,
         )?;
         Ok(())
+    })
+}
+
+/// Puts a checked image into the directory.
+fn place_image(dir: &Path, file: &str, path: &Path) -> Result<ImageFile> {
+    let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let tree = Tree::parse(file, &bytes)?;
+    if tree.fingerprint() != sha256(tree.fingerprinted()) {
+        bail!(
+            "{}: the fingerprint in the header is not that of the contents",
+            path.display()
+        );
+    }
+    link_or_copy(path, &dir.join(file))?;
+    Ok(ImageFile {
+        file: file.to_owned(),
+        fingerprint: hex(&tree.fingerprint()),
+        bytes: bytes.len() as u64,
     })
 }
 

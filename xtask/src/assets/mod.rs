@@ -2,6 +2,7 @@
 //!
 //! The recipes themselves (what commands make musl, PostgreSQL, the translation) are in [`crate::guest`]; here they are joined into [`crate::cache`]d steps.
 
+mod extensions;
 mod finish;
 mod pipeline;
 mod share;
@@ -45,6 +46,13 @@ pub fn host_target() -> Result<String> {
 /// The profile that is an input of the build, if there is one: trained by `cargo xtask pgo`.
 pub fn profile_path(workspace: &std::path::Path) -> std::path::PathBuf {
     workspace.join("guest/profile/postgres.profdata")
+}
+
+/// The prepared directory of every extension that is built, by its name.
+pub fn extension_trees() -> Result<std::collections::BTreeMap<String, std::path::PathBuf>> {
+    let cache = Cache::open(&locator::cache_root()?, Progress::new())?;
+    let builder = Builder::new(&cache, &host_target()?)?;
+    extensions::trees(&builder)
 }
 
 /// Builds what is missing and makes it current.

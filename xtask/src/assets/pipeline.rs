@@ -18,19 +18,20 @@ use crate::guest::{self, GuestCtx, Profile};
 use crate::tools::{self, HostTools};
 use crate::{pgo, process, suite, unpack};
 
+use super::extensions::{self, Base, Extensions};
 use super::finish::{self, Parts};
 use super::{profile_path, share};
 
 /// Everything a build works with.
 pub struct Builder<'a> {
-    cache: &'a Cache,
+    pub(super) cache: &'a Cache,
     fetcher: Fetcher<'a>,
     target: String,
     workspace: PathBuf,
 }
 
 /// The tools of one run.
-struct Toolbox {
+pub(super) struct Toolbox {
     zig: PathBuf,
     wabt: PathBuf,
     host: HostTools,
@@ -40,6 +41,7 @@ struct Toolbox {
 pub struct Objects {
     libraries: BTreeMap<String, PathBuf>,
     share_image: PathBuf,
+    extensions: Extensions,
     records: Vec<Record>,
     instrumented: bool,
 }
@@ -56,7 +58,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A source tree, unpacked.
-    fn source(&self, pinned: &Pinned) -> Result<Output> {
+    pub(super) fn source(&self, pinned: &Pinned) -> Result<Output> {
         let inputs = Inputs::new().value("sha256", pinned.sha256);
         let step = format!("source-{}", pinned.name);
         if let Some(found) = self.cache.find(&step, &inputs) {
@@ -68,7 +70,12 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn toolbox(&self) -> Result<Toolbox> {
+    /// The target triple.
+    pub(super) fn target(&self) -> &str {
+        &self.target
+    }
+
+    pub(super) fn toolbox(&self) -> Result<Toolbox> {
         Ok(Toolbox {
             zig: tools::zig(self.cache, &self.fetcher)?,
             wabt: tools::wabt(self.cache, &self.fetcher)?,
@@ -77,7 +84,7 @@ impl<'a> Builder<'a> {
     }
 
     /// One step of [`guest`]: `recipe` with its context.
-    fn recipe(
+    pub(super) fn recipe(
         &self,
         toolbox: &Toolbox,
         name: &str,
@@ -100,7 +107,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn guest_dir(&self) -> PathBuf {
+    pub(super) fn guest_dir(&self) -> PathBuf {
         self.workspace.join("guest")
     }
 
@@ -145,6 +152,7 @@ impl<'a> Builder<'a> {
             .map(|output| output.record.clone())
             .into();
         let mut libraries = BTreeMap::new();
+        let mut extensions = Extensions::default();
         let tests_inputs = guest::tests_inputs(&guest)?
             .value("compiler", compiler)
             .step(&libc);
@@ -194,7 +202,7 @@ impl<'a> Builder<'a> {
             let linked = if module == guest::TESTS_MODULE {
                 tests.clone()
             } else {
-                let inputs = guest::link_inputs()
+                let inputs = guest::link_inputs(&guest, module)?
                     .value("compiler", compiler)
                     .value("module", module)
                     .step(&libc)
@@ -234,7 +242,10 @@ impl<'a> Builder<'a> {
                     &translated.dir,
                     &self.target,
                     &profile,
-                    fingerprint.as_str(),
+                    guest::Marks {
+                        fingerprint: fingerprint.as_str(),
+                        core: linked.record.fingerprint.as_str(),
+                    },
                     place.dir,
                 )
             })?;
@@ -242,6 +253,15 @@ impl<'a> Builder<'a> {
                 module.to_owned(),
                 compiled.join(format!("libpglite_{module}.a")),
             );
+            if module == guest::MODULES[0] {
+                let base = Base {
+                    libc: &libc,
+                    postgres: &postgres,
+                    linked: &linked,
+                    translated: &translated,
+                };
+                extensions = extensions::build(self, &toolbox, &base)?;
+            }
             records.extend([linked.record, translated.record, compiled.record]);
         }
         if instrumented {
@@ -250,6 +270,7 @@ impl<'a> Builder<'a> {
         Ok(Objects {
             libraries,
             share_image: image.join("share.img"),
+            extensions,
             records,
             instrumented,
         })
@@ -281,6 +302,7 @@ impl<'a> Builder<'a> {
         let template = self.template(objects)?;
         let mut records = objects.records.clone();
         records.push(template.record.clone());
+        records.extend(objects.extensions.records.iter().cloned());
         let images = vec![
             ("share", objects.share_image.clone()),
             ("template", template.join("template.img")),
@@ -292,6 +314,7 @@ impl<'a> Builder<'a> {
                 "assets"
             },
             objects,
+            Some(&objects.extensions),
             records,
             images,
         )
@@ -318,7 +341,7 @@ impl<'a> Builder<'a> {
             return Ok(found);
         }
         let images = vec![("share", objects.share_image.clone())];
-        let bare = self.assemble("objects", objects, objects.records.clone(), images)?;
+        let bare = self.assemble("objects", objects, None, objects.records.clone(), images)?;
         self.cache.step("template", inputs, false, |place| {
             place.bar.message("building template-builder");
             let builder = self.build_template_builder(&bare.dir, place.log)?;
@@ -359,10 +382,11 @@ impl<'a> Builder<'a> {
         &self,
         name: &str,
         objects: &Objects,
+        extensions: Option<&Extensions>,
         records: Vec<Record>,
         images: Vec<(&'static str, PathBuf)>,
     ) -> Result<Output> {
-        let inputs = [
+        let mut inputs = vec![
             pins::POSTGRES,
             pins::MUSL,
             pins::ZLIB,
@@ -371,11 +395,13 @@ impl<'a> Builder<'a> {
             pins::wheel("ziglang")?,
             pins::wheel("wabt")?,
         ];
+        inputs.extend(extensions.iter().flat_map(|all| &all.sources));
         let parts = Parts {
             target: &self.target,
             inputs: &inputs,
             records,
             libraries: &objects.libraries,
+            extensions,
             images,
         };
         let output = finish::assemble(self.cache, name, parts)?;

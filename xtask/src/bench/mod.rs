@@ -10,7 +10,7 @@ use crate::{process, suite};
 /// What to measure.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The groups to measure [default: all]: starts, round-trips, speed, pgbench
+    /// The groups to measure [default: all]: starts, forks, round-trips, speed, pgbench
     rows: Vec<String>,
     /// Writes every sample to this file
     #[arg(long, value_name = "FILE")]

@@ -54,8 +54,17 @@ impl Profile {
     }
 }
 
+/// What a descriptor says about its making.
+#[derive(Clone, Copy, Debug)]
+pub struct Marks<'a> {
+    /// The hash of the inputs of the compilation.
+    pub fingerprint: &'a str,
+    /// The hash of the inputs of the program's link.
+    pub core: &'a str,
+}
+
 /// zig's name of a Rust target triple; the glibc named is the oldest that the objects run on.
-fn zig_target(target: &str) -> Result<String> {
+pub(super) fn zig_target(target: &str) -> Result<String> {
     let arch = target.split('-').next().unwrap_or_default();
     Ok(match (arch, target) {
         ("x86_64" | "aarch64", _) if target.ends_with("-linux-gnu") => {
@@ -82,7 +91,7 @@ pub fn compile(
     translated: &Path,
     target: &str,
     profile: &Profile,
-    fingerprint: &str,
+    marks: Marks<'_>,
     out: &Path,
 ) -> Result<()> {
     ctx.bar.message(if *profile == Profile::Generate {
@@ -104,7 +113,8 @@ pub fn compile(
             .replace("2c_@NAME@", &c_name)
             .replace("@NAME@", module)
             .replace("@HEAP_BASE@", &format!("{}u", heap_base.trim()))
-            .replace("@FINGERPRINT@", fingerprint),
+            .replace("@FINGERPRINT@", marks.fingerprint)
+            .replace("@CORE@", marks.core),
     )?;
     let mut sources = sorted(translated, "c")?;
     sources.push(glue);

@@ -89,7 +89,7 @@ pub(super) fn exported_global(wasm: &[u8], wanted: &str) -> Result<u32> {
         .with_context(|| format!("{wanted} is not a constant"))
 }
 
-fn constant(expression: &ConstExpr<'_>) -> Result<Option<u32>> {
+pub(super) fn constant(expression: &ConstExpr<'_>) -> Result<Option<u32>> {
     Ok(match expression.get_operators_reader().read()? {
         Operator::I32Const { value } => Some(value.cast_unsigned()),
         _ => None,

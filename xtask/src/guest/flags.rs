@@ -49,11 +49,23 @@ pub(super) const OPTIMISE: &str = "-O2";
 const STACK: u32 = 8 << 20;
 /// 65,535 pages: the last one is left to the guard, so that the size fits 32 bits.
 const MEMORY: u32 = 65_535 * 65_536;
-/// Data begins here: what lies below stays unmapped, for null pointers.
-const DATA: u32 = 64 << 10;
+/// Data begins at the earliest here: what lies below stays unmapped, for null pointers.
+pub(super) const DATA: u32 = 64 << 10;
+
+/// Where the server's data begins: below lies the data of its side modules (extensions). Only what they use is ever touched.
+pub(super) const SERVER_DATA: u32 = 8 << 20;
+
+/// Where a program's data begins.
+pub(super) fn data_start(program: &str) -> u32 {
+    if program == super::MODULES[0] {
+        SERVER_DATA
+    } else {
+        DATA
+    }
+}
 
 /// For `wasm-ld`.
-pub(super) fn link_flags() -> Vec<String> {
+pub(super) fn link_flags(program: &str) -> Vec<String> {
     let mut flags: Vec<String> = [
         "--no-entry",
         "--import-memory",
@@ -65,13 +77,26 @@ pub(super) fn link_flags() -> Vec<String> {
     .into();
     flags.push(format!("--initial-memory={MEMORY}"));
     flags.push(format!("--max-memory={MEMORY}"));
-    flags.push(format!("--global-base={DATA}"));
+    flags.push(format!("--global-base={}", data_start(program)));
     flags.extend(["-z".to_owned(), format!("stack-size={STACK}")]);
     flags.extend(
         ["guest_start", "guest_fork_child", "__heap_base"].map(|name| format!("--export={name}")),
     );
     flags
 }
+
+/// For side modules: position-independent, and what is not marked for export stays inside, as PGXS has it.
+pub(super) const SIDE: &[&str] = &["-fPIC", "-fvisibility=hidden"];
+
+/// For `wasm-ld` of side modules.
+pub(super) const SIDE_LINK: &[&str] = &[
+    "-shared",
+    "--experimental-pic",
+    "--import-memory",
+    "--Bsymbolic",
+    "--strip-debug",
+    "--unresolved-symbols=import-dynamic",
+];
 
 /// For the translated C.
 pub(super) fn native_flags() -> &'static [&'static str] {

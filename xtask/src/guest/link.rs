@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{GuestCtx, flags};
+use super::{GuestCtx, core, flags};
 use crate::process;
 
 /// Changes when the recipe's result does.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// What a module may import.
 const IMPORTS: &[(&str, &str)] = &[
@@ -32,13 +32,36 @@ pub fn link(
     if name != "postgres" {
         objects.push(libc.join("lib/dl_none.o"));
     }
-    link_objects(ctx, &objects, libc, &out.join(format!("{name}.wasm")))
+    let wasm = out.join(format!("{name}.wasm"));
+    if name != super::MODULES[0] {
+        return link_objects(ctx, name, &objects, &[], libc, &wasm);
+    }
+    // The server: side modules may use every global symbol of it, and the common ones of the C library.
+    let list = ctx.guest.join(EXPORTS);
+    let text = fs::read_to_string(&list).with_context(|| format!("reading {}", list.display()))?;
+    let mut more = vec!["--export-all".to_owned()];
+    let names = text.lines().filter(|line| !line.starts_with('#'));
+    more.extend(
+        names
+            .flat_map(str::split_whitespace)
+            .map(|name| format!("--undefined={name}")),
+    );
+    link_objects(ctx, name, &objects, &more, libc, &wasm)?;
+    core::extract(&wasm, &out.join(CORE), flags::data_start(name))
 }
+
+/// The functions of the C library that the server offers to side modules, relative to `guest`.
+pub(super) const EXPORTS: &str = "exports.txt";
+
+/// What the server offers to side modules, beside its module.
+pub const CORE: &str = "core.json";
 
 /// Links objects with the libc; checks that nothing but the kernel's interface is imported.
 pub(super) fn link_objects(
     ctx: &GuestCtx<'_>,
+    program: &str,
     objects: &[PathBuf],
+    more: &[String],
     libc: &Path,
     wasm: &Path,
 ) -> Result<()> {
@@ -51,7 +74,8 @@ pub(super) fn link_objects(
     fs::write(&response, text)?;
     let mut command = ctx.zig("wasm-ld");
     command
-        .args(flags::link_flags())
+        .args(flags::link_flags(program))
+        .args(more)
         .arg("-o")
         .arg(wasm)
         .arg(format!("@{}", response.display()));

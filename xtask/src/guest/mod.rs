@@ -12,16 +12,19 @@
 
 mod compile;
 mod compression;
+mod core;
 mod fences;
 mod flags;
 mod libc;
 mod libpq;
+mod library;
 mod link;
 mod modules;
 mod parallel;
 mod postgres;
 mod rewrite;
 mod share;
+pub mod side;
 mod symbols;
 mod tests;
 mod tools;
@@ -36,15 +39,17 @@ use crate::fingerprint::Inputs;
 use crate::progress::Bar;
 use crate::tools::HostTools;
 
-pub use compile::{Profile, compile};
+pub use self::core::{Core, Names};
+pub use compile::{Marks, Profile, compile};
 pub use compression::{CompressionSources, compression};
 pub use libc::libc;
-pub use link::link;
+pub use library::{ExtensionTree, Library, Shape, extension_tree, library};
+pub use link::{CORE, link};
 pub use postgres::postgres;
-pub use share::share;
+pub use share::{MARKER, share};
 pub use tests::tests;
 pub use tools::tools;
-pub use translate::translate;
+pub use translate::{NAMES, translate};
 
 /// The modules that are built, by name: `postgres.wasm`, `pgl_module_postgres`, `libpglite_postgres.a`.
 pub const MODULES: &[&str] = &["postgres", "initdb"];
@@ -132,10 +137,45 @@ pub fn tools_inputs(guest: &Path) -> Result<Inputs> {
 }
 
 /// What [`link()`] depends on besides the outputs of [`libc()`] and [`postgres()`].
-pub fn link_inputs() -> Inputs {
-    Inputs::new()
+pub fn link_inputs(guest: &Path, program: &str) -> Result<Inputs> {
+    let inputs = Inputs::new()
         .value("recipe", link::VERSION)
-        .value("flags", flags::link_flags().join(" "))
+        .value("flags", flags::link_flags(program).join(" "));
+    if program == MODULES[0] {
+        inputs.file("guest/exports.txt", &guest.join(link::EXPORTS))
+    } else {
+        Ok(inputs)
+    }
+}
+
+/// What [`library()`] depends on besides its sources, PostgreSQL's headers, the libc and the compiler.
+pub fn library_inputs(library: &Library<'_>) -> Inputs {
+    Inputs::new()
+        .value("recipe", library::VERSION)
+        .value("flags", flags::describe())
+        .value(
+            "side flags",
+            [flags::SIDE, flags::SIDE_LINK].concat().join(" "),
+        )
+        .value("library", format!("{library:?}"))
+}
+
+/// What [`extension_tree()`] depends on besides the source.
+pub fn extension_tree_inputs(guest: &Path, extension: &ExtensionTree<'_>) -> Result<Inputs> {
+    Inputs::new()
+        .value("recipe", library::VERSION)
+        .value("extension", format!("{extension:?}"))
+        .tree("patches", &guest.join("extensions").join(extension.name))
+}
+
+/// What [`side::build()`] depends on besides the library, its place, the server as translated and wabt.
+pub fn side_inputs(guest: &Path, place: &side::Place) -> Result<Inputs> {
+    Inputs::new()
+        .value("recipe", side::VERSION)
+        .value("flags", flags::native_flags().join(" "))
+        .value("place", format!("{place:?}"))
+        .tree("guest/runtime", &guest.join("runtime"))?
+        .file("library.c.in", &guest.join(side::TEMPLATE))
 }
 
 /// What [`share()`] depends on besides the output of [`postgres()`].

@@ -15,7 +15,7 @@ use super::{GuestCtx, libpq, modules};
 use crate::process;
 
 /// Changes when the recipe's result does.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// The installation directory, as guests see it. A path with `pgsql` in it: PostgreSQL's build appends a directory of its own to others.
 pub(super) const PREFIX: &str = "/pgsql";
@@ -82,6 +82,7 @@ pub fn postgres(ctx: &GuestCtx<'_>, source: &Path, libc: &Path, out: &Path) -> R
     )?;
     make(ctx, &tree, "src/interfaces/libpq", &["libpq-refs-stamp"])
         .or_else(|_| make(ctx, &tree, "src/port", &["pg_config_paths.h"]))?;
+    relative_links(&tree)?;
     ctx.bar.message("libpq");
     let library = libpq::build(ctx, &tree, libc, out)?;
     ctx.bar.message("loadable modules");
@@ -259,6 +260,28 @@ fn make(ctx: &GuestCtx<'_>, tree: &Path, dir: &str, targets: &[&str]) -> Result<
         .arg(tree.join(dir))
         .args(targets);
     process::logged(&mut command, ctx.log)
+}
+
+/// Makes links by absolute path relative: the tree moves when the step is done, and extensions are compiled against its headers.
+fn relative_links(tree: &Path) -> Result<()> {
+    let mut stack = vec![tree.to_path_buf()];
+    while let Some(dir) = stack.pop() {
+        for entry in fs::read_dir(&dir)? {
+            let entry = entry?;
+            let path = entry.path();
+            if entry.file_type()?.is_dir() {
+                stack.push(path);
+            } else if entry.file_type()?.is_symlink()
+                && let Ok(inside) = fs::read_link(&path)?.strip_prefix(tree)
+            {
+                let up = path.strip_prefix(tree)?.components().count() - 1;
+                let target = "../".repeat(up) + &inside.to_string_lossy();
+                fs::remove_file(&path)?;
+                std::os::unix::fs::symlink(target, &path)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// All objects of the backend proper, sorted.

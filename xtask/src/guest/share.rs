@@ -16,7 +16,7 @@ use crate::process;
 pub(super) const VERSION: u32 = 2;
 
 /// What a marker file says.
-const MARKER: &str = "compiled into the host program\n";
+pub const MARKER: &str = "compiled into the host program\n";
 
 /// Files of `share`, relative to the source tree. Of a list the first that exists is taken: generated catalogue files move between releases.
 const FILES: &[&[&str]] = &[

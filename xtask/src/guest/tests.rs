@@ -32,7 +32,9 @@ pub fn tests(ctx: &GuestCtx<'_>, libc: &Path, out: &Path) -> Result<()> {
     objects.push(libc.join("lib/dl_none.o"));
     link::link_objects(
         ctx,
+        TESTS_MODULE,
         &objects,
+        &[],
         libc,
         &out.join(format!("{TESTS_MODULE}.wasm")),
     )

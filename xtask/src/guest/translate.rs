@@ -6,17 +6,20 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{GuestCtx, fences, rewrite};
+use super::{GuestCtx, core, fences, rewrite};
 use crate::process;
 
 /// Changes when the recipe's result does.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// Pieces that a module is cut into, so that they compile in parallel and alone when little changes.
 const PIECES: u32 = 32;
 
 /// Fewer fences than this in `postgres` mean that its barriers were lost on the way (there are 229 as of 18.6).
 const FENCES_MIN: usize = 150;
+
+/// The names of the server's functions in C, beside its translation.
+pub const NAMES: &str = "names.json";
 
 /// Translates `NAME.wasm` to C in `out`, rewritten for our runtime ([`rewrite`]), with its heap's address in the file `heap_base`.
 pub fn translate(ctx: &GuestCtx<'_>, name: &str, wasm: &Path, out: &Path) -> Result<()> {
@@ -51,5 +54,8 @@ pub fn translate(ctx: &GuestCtx<'_>, name: &str, wasm: &Path, out: &Path) -> Res
         .arg(out.join(format!("{name}.c")))
         .arg(wasm);
     process::logged(&mut command, ctx.log)?;
+    if name == super::MODULES[0] {
+        core::take_names(out, name, &out.join(NAMES))?;
+    }
     rewrite::directory(out, name, counts)
 }

@@ -62,6 +62,11 @@ impl Expected {
         Ok(Self(list))
     }
 
+    /// Whether the test is on the list.
+    pub(crate) fn lists(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// Compares.
     pub(crate) fn judge(&self, wanted: &[String], outcome: &Outcome) -> Verdict {
         let mut verdict = Verdict::default();

@@ -6,6 +6,7 @@
 mod adjust;
 mod dumps;
 mod expected;
+pub(crate) mod installcheck;
 mod outcome;
 mod source;
 mod target;
@@ -169,24 +170,8 @@ fn drive(
     work: &Path,
     total: usize,
 ) -> Result<Outcome> {
-    let mut runner = std::process::Command::new(files.install().built(suite.runner())?);
     let (input, output) = (work.join("input"), work.join("output"));
-    runner
-        .arg(format!(
-            "--bindir={}",
-            files.install().dir().join("bin").display()
-        ))
-        .arg(format!("--inputdir={}", input.display()))
-        .arg(format!("--expecteddir={}", input.display()))
-        .arg(format!("--outputdir={}", output.display()))
-        .arg(format!("--dlpath={}", target.library_dir().display()))
-        .arg(format!("--host={}", target.config().host_argument()))
-        .arg(format!("--port={}", target.config().port))
-        .arg(format!("--user={}", target.config().user))
-        .env("PGPASSWORD", &target.config().password)
-        .current_dir(&output)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
+    let mut runner = runner(files, target, &input, &output, suite)?;
     if suite == Suite::Isolation {
         runner.arg("--dbname=isolation_regression");
     }
@@ -205,9 +190,40 @@ fn drive(
     } else {
         runner.args(wanted(suite, options, work)?);
     }
-    let mut child = runner
-        .spawn()
-        .with_context(|| format!("starting {}", suite.runner()))?;
+    follow(runner, total)
+}
+
+/// `pg_regress` with what every run tells it.
+fn runner(
+    files: &Files,
+    target: &Target,
+    input: &Path,
+    output: &Path,
+    suite: Suite,
+) -> Result<std::process::Command> {
+    let mut runner = std::process::Command::new(files.install().built(suite.runner())?);
+    runner
+        .arg(format!(
+            "--bindir={}",
+            files.install().dir().join("bin").display()
+        ))
+        .arg(format!("--inputdir={}", input.display()))
+        .arg(format!("--expecteddir={}", input.display()))
+        .arg(format!("--outputdir={}", output.display()))
+        .arg(format!("--dlpath={}", target.library_dir().display()))
+        .arg(format!("--host={}", target.config().host_argument()))
+        .arg(format!("--port={}", target.config().port))
+        .arg(format!("--user={}", target.config().user))
+        .env("PGPASSWORD", &target.config().password)
+        .current_dir(output)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    Ok(runner)
+}
+
+/// Runs it and reads what it says.
+fn follow(mut runner: std::process::Command, total: usize) -> Result<Outcome> {
+    let mut child = runner.spawn().context("starting pg_regress")?;
     let stdout = child
         .stdout
         .take()
@@ -233,6 +249,16 @@ fn drive(
     Ok(outcome)
 }
 
+/// What a list of expected failures says of a run.
+fn suite_lines(verdict: &Verdict, list: &str) {
+    for (name, reason) in &verdict.expected {
+        println!("expected to fail: {name}: {reason}");
+    }
+    for name in &verdict.passed_after_all {
+        println!("{name} passed: take it off {list}");
+    }
+}
+
 fn report(
     suite: Suite,
     outcome: &Outcome,
@@ -253,12 +279,7 @@ fn report(
             None => println!("(no difference recorded: not run, or cut)"),
         }
     }
-    for (name, reason) in &verdict.expected {
-        println!("expected to fail: {name}: {reason}");
-    }
-    for name in &verdict.passed_after_all {
-        println!("{name} passed: take it off {}", suite.expected_failures());
-    }
+    suite_lines(verdict, suite.expected_failures());
     let passed = outcome.passed(wanted);
     println!(
         "\n{}: {passed} of {} passed ({:.1} %), {} expected failures, {} unexpected, {:.0} s",

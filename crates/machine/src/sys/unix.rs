@@ -56,6 +56,83 @@ impl Reservation {
             .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
     }
 
+    /// Reserves `len` bytes at a multiple of `align` (a power of two, 4 GiB at least), where the upper 32 bits of the address are an uncommon number, if there is room: neither small, as counts and
+    /// identifiers are, nor at the upper end, where the host puts what it maps by itself.
+    #[cfg(all(
+        any(target_os = "linux", target_os = "android"),
+        target_pointer_width = "64"
+    ))]
+    pub fn uncommon(len: usize, align: usize) -> io::Result<Self> {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        const FIRST: usize = 0x5000 << 32;
+        const LAST: usize = 0x7000 << 32;
+        const TRIES: usize = 16;
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let step = len.next_multiple_of(align);
+        if step < LAST - FIRST {
+            let places = (LAST - FIRST) / step;
+            // Different in each process: where the host has put this variable.
+            let seed = (&raw const NEXT).addr() >> 12;
+            for _ in 0..TRIES {
+                let place = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(seed) % places;
+                let wanted = FIRST + place * step;
+                let flags = libc::MAP_PRIVATE
+                    | libc::MAP_ANONYMOUS
+                    | libc::MAP_NORESERVE
+                    | libc::MAP_FIXED_NOREPLACE;
+                // SAFETY: with NOREPLACE this touches nothing that exists.
+                let start = unsafe {
+                    libc::mmap(
+                        std::ptr::without_provenance_mut(wanted),
+                        len,
+                        libc::PROT_NONE,
+                        flags,
+                        -1,
+                        0,
+                    )
+                };
+                if start == libc::MAP_FAILED {
+                    continue;
+                }
+                // Systems that do not know the flag put it anywhere; dropping gives it back.
+                let reserved = NonNull::new(start.cast::<u8>()).map(|start| Self { start, len });
+                if let Some(reserved) = reserved.filter(|this| this.start.addr().get() == wanted) {
+                    return Ok(reserved);
+                }
+                break;
+            }
+        }
+        Self::aligned(len, align)
+    }
+
+    /// Reserves `len` bytes at a multiple of `align`.
+    #[cfg(not(all(
+        any(target_os = "linux", target_os = "android"),
+        target_pointer_width = "64"
+    )))]
+    pub fn uncommon(len: usize, align: usize) -> io::Result<Self> {
+        Self::aligned(len, align)
+    }
+
+    /// Reserves `len` bytes at a multiple of `align`; both are whole pages.
+    pub fn aligned(len: usize, align: usize) -> io::Result<Self> {
+        let too_much = || io::Error::from_raw_os_error(libc::ENOMEM);
+        let whole =
+            std::mem::ManuallyDrop::new(Self::new(len.checked_add(align).ok_or_else(too_much)?)?);
+        let before = whole.start.addr().get().wrapping_neg() % align;
+        let unmap = |offset: usize, len: usize| {
+            if len > 0 {
+                // SAFETY: in the fresh reservation, which nobody knows; what stays of it is named by the result alone.
+                unsafe { libc::munmap(whole.start.as_ptr().add(offset).cast(), len) };
+            }
+        };
+        unmap(0, before);
+        unmap(before + len, align - before);
+        // SAFETY: before <= align, so this is in the reservation.
+        let start = unsafe { whole.start.add(before) };
+        Ok(Self { start, len })
+    }
+
     /// Its first byte.
     pub fn start(&self) -> NonNull<u8> {
         self.start
@@ -320,4 +397,36 @@ pub fn dirty_runs(start: *const u8, len: usize, mut dirty: impl FnMut(usize, usi
         dirty(from * page, (pages - from) * page);
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uncommon_places_are_different_and_go_back() {
+        let len = (8 << 30) + page_size();
+        let many: Vec<_> = (0..50)
+            .map(|_| Reservation::uncommon(len, 4 << 30).unwrap())
+            .collect();
+        let mut starts: Vec<_> = many.iter().map(|at| at.start().addr().get()).collect();
+        starts.sort_unstable();
+        assert!(starts.windows(2).all(|pair| pair[1] - pair[0] >= len));
+        assert!(starts.iter().all(|at| at % (4 << 30) == 0));
+        #[cfg(target_os = "linux")]
+        assert!(starts.iter().filter(|&&at| at >> 32 < 0x7000).count() > 40);
+    }
+
+    #[test]
+    fn an_aligned_reservation_begins_at_a_multiple_and_is_whole() {
+        let (len, align) = (3 * page_size(), 4 << 30);
+        let two = [(); 2].map(|()| Reservation::aligned(len, align).unwrap());
+        for reservation in &two {
+            assert_eq!(reservation.start().addr().get() % align, 0);
+            reservation.map_zero(0, len).unwrap();
+            // SAFETY: the last byte of the reservation, which was just mapped.
+            unsafe { reservation.start().as_ptr().add(len - 1).write(1) };
+        }
+        assert_ne!(two[0].start(), two[1].start());
+    }
 }

@@ -1,0 +1,1078 @@
+// Written by `cargo xtask extensions` from guest/extensions/catalogue.toml.
+
+use super::{Data, Extension};
+
+/// `vector`: vector data type and ivfflat and hnsw access methods (pgvector).
+#[cfg(feature = "ext-vector")]
+pub const VECTOR: Extension = Extension(&Data {
+    name: "vector",
+    sql_name: "vector",
+    version: "0.8.0",
+    licence: "PostgreSQL",
+    summary: "vector data type and ivfflat and hnsw access methods (pgvector)",
+    dependencies: &[],
+    libraries: &["vector"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `amcheck`: functions for verifying relation integrity.
+#[cfg(feature = "ext-amcheck")]
+pub const AMCHECK: Extension = Extension(&Data {
+    name: "amcheck",
+    sql_name: "amcheck",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "functions for verifying relation integrity",
+    dependencies: &[],
+    libraries: &["amcheck"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `auth_delay`: a pause before a failed authentication is reported.
+#[cfg(feature = "ext-auth_delay")]
+pub const AUTH_DELAY: Extension = Extension(&Data {
+    name: "auth_delay",
+    sql_name: "auth_delay",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "a pause before a failed authentication is reported",
+    dependencies: &[],
+    libraries: &["auth_delay"],
+    settings: &[],
+    created: false,
+    preloaded: true,
+});
+
+/// `auto_explain`: logs execution plans of slow statements.
+#[cfg(feature = "ext-auto_explain")]
+pub const AUTO_EXPLAIN: Extension = Extension(&Data {
+    name: "auto_explain",
+    sql_name: "auto_explain",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "logs execution plans of slow statements",
+    dependencies: &[],
+    libraries: &["auto_explain"],
+    settings: &[],
+    created: false,
+    preloaded: false,
+});
+
+/// `basic_archive`: an archive module that copies WAL files to a directory.
+#[cfg(feature = "ext-basic_archive")]
+pub const BASIC_ARCHIVE: Extension = Extension(&Data {
+    name: "basic_archive",
+    sql_name: "basic_archive",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "an archive module that copies WAL files to a directory",
+    dependencies: &[],
+    libraries: &["basic_archive"],
+    settings: &[],
+    created: false,
+    preloaded: false,
+});
+
+/// `bloom`: bloom access method - signature file based index.
+#[cfg(feature = "ext-bloom")]
+pub const BLOOM: Extension = Extension(&Data {
+    name: "bloom",
+    sql_name: "bloom",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "bloom access method - signature file based index",
+    dependencies: &[],
+    libraries: &["bloom"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `btree_gin`: support for indexing common datatypes in GIN.
+#[cfg(feature = "ext-btree_gin")]
+pub const BTREE_GIN: Extension = Extension(&Data {
+    name: "btree_gin",
+    sql_name: "btree_gin",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "support for indexing common datatypes in GIN",
+    dependencies: &[],
+    libraries: &["btree_gin"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `btree_gist`: support for indexing common datatypes in GiST.
+#[cfg(feature = "ext-btree_gist")]
+pub const BTREE_GIST: Extension = Extension(&Data {
+    name: "btree_gist",
+    sql_name: "btree_gist",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "support for indexing common datatypes in GiST",
+    dependencies: &[],
+    libraries: &["btree_gist"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `citext`: data type for case-insensitive character strings.
+#[cfg(feature = "ext-citext")]
+pub const CITEXT: Extension = Extension(&Data {
+    name: "citext",
+    sql_name: "citext",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "data type for case-insensitive character strings",
+    dependencies: &[],
+    libraries: &["citext"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `cube`: data type for multidimensional cubes.
+#[cfg(feature = "ext-cube")]
+pub const CUBE: Extension = Extension(&Data {
+    name: "cube",
+    sql_name: "cube",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "data type for multidimensional cubes",
+    dependencies: &[],
+    libraries: &["cube"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `dblink`: connect to other PostgreSQL databases from within a database.
+#[cfg(feature = "ext-dblink")]
+pub const DBLINK: Extension = Extension(&Data {
+    name: "dblink",
+    sql_name: "dblink",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "connect to other PostgreSQL databases from within a database",
+    dependencies: &[],
+    libraries: &["dblink"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `dict_int`: text search dictionary template for integers.
+#[cfg(feature = "ext-dict_int")]
+pub const DICT_INT: Extension = Extension(&Data {
+    name: "dict_int",
+    sql_name: "dict_int",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "text search dictionary template for integers",
+    dependencies: &[],
+    libraries: &["dict_int"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `dict_xsyn`: text search dictionary template for extended synonym processing.
+#[cfg(feature = "ext-dict_xsyn")]
+pub const DICT_XSYN: Extension = Extension(&Data {
+    name: "dict_xsyn",
+    sql_name: "dict_xsyn",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "text search dictionary template for extended synonym processing",
+    dependencies: &[],
+    libraries: &["dict_xsyn"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `earthdistance`: calculate great-circle distances on the surface of the Earth.
+#[cfg(feature = "ext-earthdistance")]
+pub const EARTHDISTANCE: Extension = Extension(&Data {
+    name: "earthdistance",
+    sql_name: "earthdistance",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "calculate great-circle distances on the surface of the Earth",
+    dependencies: &["cube"],
+    libraries: &["earthdistance"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `file_fdw`: foreign-data wrapper for flat file access.
+#[cfg(feature = "ext-file_fdw")]
+pub const FILE_FDW: Extension = Extension(&Data {
+    name: "file_fdw",
+    sql_name: "file_fdw",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "foreign-data wrapper for flat file access",
+    dependencies: &[],
+    libraries: &["file_fdw"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `fuzzystrmatch`: determine similarities and distance between strings.
+#[cfg(feature = "ext-fuzzystrmatch")]
+pub const FUZZYSTRMATCH: Extension = Extension(&Data {
+    name: "fuzzystrmatch",
+    sql_name: "fuzzystrmatch",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "determine similarities and distance between strings",
+    dependencies: &[],
+    libraries: &["fuzzystrmatch"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `hstore`: data type for storing sets of (key, value) pairs.
+#[cfg(feature = "ext-hstore")]
+pub const HSTORE: Extension = Extension(&Data {
+    name: "hstore",
+    sql_name: "hstore",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "data type for storing sets of (key, value) pairs",
+    dependencies: &[],
+    libraries: &["hstore"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `intagg`: integer aggregator and enumerator (obsolete).
+#[cfg(feature = "ext-intagg")]
+pub const INTAGG: Extension = Extension(&Data {
+    name: "intagg",
+    sql_name: "intagg",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "integer aggregator and enumerator (obsolete)",
+    dependencies: &[],
+    libraries: &[],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `intarray`: functions, operators, and index support for 1-D arrays of integers.
+#[cfg(feature = "ext-intarray")]
+pub const INTARRAY: Extension = Extension(&Data {
+    name: "intarray",
+    sql_name: "intarray",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "functions, operators, and index support for 1-D arrays of integers",
+    dependencies: &[],
+    libraries: &["_int"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `isn`: data types for international product numbering standards.
+#[cfg(feature = "ext-isn")]
+pub const ISN: Extension = Extension(&Data {
+    name: "isn",
+    sql_name: "isn",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "data types for international product numbering standards",
+    dependencies: &[],
+    libraries: &["isn"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `lo`: large object maintenance.
+#[cfg(feature = "ext-lo")]
+pub const LO: Extension = Extension(&Data {
+    name: "lo",
+    sql_name: "lo",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "large object maintenance",
+    dependencies: &[],
+    libraries: &["lo"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `ltree`: data type for hierarchical tree-like structures.
+#[cfg(feature = "ext-ltree")]
+pub const LTREE: Extension = Extension(&Data {
+    name: "ltree",
+    sql_name: "ltree",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "data type for hierarchical tree-like structures",
+    dependencies: &[],
+    libraries: &["ltree"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pageinspect`: inspect the contents of database pages at a low level.
+#[cfg(feature = "ext-pageinspect")]
+pub const PAGEINSPECT: Extension = Extension(&Data {
+    name: "pageinspect",
+    sql_name: "pageinspect",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "inspect the contents of database pages at a low level",
+    dependencies: &[],
+    libraries: &["pageinspect"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `passwordcheck`: refuses weak passwords.
+#[cfg(feature = "ext-passwordcheck")]
+pub const PASSWORDCHECK: Extension = Extension(&Data {
+    name: "passwordcheck",
+    sql_name: "passwordcheck",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "refuses weak passwords",
+    dependencies: &[],
+    libraries: &["passwordcheck"],
+    settings: &[],
+    created: false,
+    preloaded: false,
+});
+
+/// `pg_buffercache`: examine the shared buffer cache.
+#[cfg(feature = "ext-pg_buffercache")]
+pub const PG_BUFFERCACHE: Extension = Extension(&Data {
+    name: "pg_buffercache",
+    sql_name: "pg_buffercache",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "examine the shared buffer cache",
+    dependencies: &[],
+    libraries: &["pg_buffercache"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pg_freespacemap`: examine the free space map (FSM).
+#[cfg(feature = "ext-pg_freespacemap")]
+pub const PG_FREESPACEMAP: Extension = Extension(&Data {
+    name: "pg_freespacemap",
+    sql_name: "pg_freespacemap",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "examine the free space map (FSM)",
+    dependencies: &[],
+    libraries: &["pg_freespacemap"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pg_logicalinspect`: inspect logical decoding components.
+#[cfg(feature = "ext-pg_logicalinspect")]
+pub const PG_LOGICALINSPECT: Extension = Extension(&Data {
+    name: "pg_logicalinspect",
+    sql_name: "pg_logicalinspect",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "inspect logical decoding components",
+    dependencies: &[],
+    libraries: &["pg_logicalinspect"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pg_overexplain`: EXPLAIN options that dump more of a plan.
+#[cfg(feature = "ext-pg_overexplain")]
+pub const PG_OVEREXPLAIN: Extension = Extension(&Data {
+    name: "pg_overexplain",
+    sql_name: "pg_overexplain",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "EXPLAIN options that dump more of a plan",
+    dependencies: &[],
+    libraries: &["pg_overexplain"],
+    settings: &[],
+    created: false,
+    preloaded: false,
+});
+
+/// `pg_prewarm`: prewarm relation data.
+#[cfg(feature = "ext-pg_prewarm")]
+pub const PG_PREWARM: Extension = Extension(&Data {
+    name: "pg_prewarm",
+    sql_name: "pg_prewarm",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "prewarm relation data",
+    dependencies: &[],
+    libraries: &["pg_prewarm"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pg_stat_statements`: track planning and execution statistics of all SQL statements executed.
+#[cfg(feature = "ext-pg_stat_statements")]
+pub const PG_STAT_STATEMENTS: Extension = Extension(&Data {
+    name: "pg_stat_statements",
+    sql_name: "pg_stat_statements",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "track planning and execution statistics of all SQL statements executed",
+    dependencies: &[],
+    libraries: &["pg_stat_statements"],
+    settings: &[],
+    created: true,
+    preloaded: true,
+});
+
+/// `pg_surgery`: extension to perform surgery on a damaged relation.
+#[cfg(feature = "ext-pg_surgery")]
+pub const PG_SURGERY: Extension = Extension(&Data {
+    name: "pg_surgery",
+    sql_name: "pg_surgery",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "extension to perform surgery on a damaged relation",
+    dependencies: &[],
+    libraries: &["pg_surgery"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pg_trgm`: text similarity measurement and index searching based on trigrams.
+#[cfg(feature = "ext-pg_trgm")]
+pub const PG_TRGM: Extension = Extension(&Data {
+    name: "pg_trgm",
+    sql_name: "pg_trgm",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "text similarity measurement and index searching based on trigrams",
+    dependencies: &[],
+    libraries: &["pg_trgm"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pg_visibility`: examine the visibility map (VM) and page-level visibility info.
+#[cfg(feature = "ext-pg_visibility")]
+pub const PG_VISIBILITY: Extension = Extension(&Data {
+    name: "pg_visibility",
+    sql_name: "pg_visibility",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "examine the visibility map (VM) and page-level visibility info",
+    dependencies: &[],
+    libraries: &["pg_visibility"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pg_walinspect`: functions to inspect contents of PostgreSQL Write-Ahead Log.
+#[cfg(feature = "ext-pg_walinspect")]
+pub const PG_WALINSPECT: Extension = Extension(&Data {
+    name: "pg_walinspect",
+    sql_name: "pg_walinspect",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "functions to inspect contents of PostgreSQL Write-Ahead Log",
+    dependencies: &[],
+    libraries: &["pg_walinspect"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pgrowlocks`: show row-level locking information.
+#[cfg(feature = "ext-pgrowlocks")]
+pub const PGROWLOCKS: Extension = Extension(&Data {
+    name: "pgrowlocks",
+    sql_name: "pgrowlocks",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "show row-level locking information",
+    dependencies: &[],
+    libraries: &["pgrowlocks"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pgstattuple`: show tuple-level statistics.
+#[cfg(feature = "ext-pgstattuple")]
+pub const PGSTATTUPLE: Extension = Extension(&Data {
+    name: "pgstattuple",
+    sql_name: "pgstattuple",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "show tuple-level statistics",
+    dependencies: &[],
+    libraries: &["pgstattuple"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `postgres_fdw`: foreign-data wrapper for remote PostgreSQL servers.
+#[cfg(feature = "ext-postgres_fdw")]
+pub const POSTGRES_FDW: Extension = Extension(&Data {
+    name: "postgres_fdw",
+    sql_name: "postgres_fdw",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "foreign-data wrapper for remote PostgreSQL servers",
+    dependencies: &[],
+    libraries: &["postgres_fdw"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `seg`: data type for representing line segments or floating-point intervals.
+#[cfg(feature = "ext-seg")]
+pub const SEG: Extension = Extension(&Data {
+    name: "seg",
+    sql_name: "seg",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "data type for representing line segments or floating-point intervals",
+    dependencies: &[],
+    libraries: &["seg"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `autoinc`: functions for autoincrementing fields.
+#[cfg(feature = "ext-autoinc")]
+pub const AUTOINC: Extension = Extension(&Data {
+    name: "autoinc",
+    sql_name: "autoinc",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "functions for autoincrementing fields",
+    dependencies: &[],
+    libraries: &["autoinc"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `insert_username`: functions for tracking who changed a table.
+#[cfg(feature = "ext-insert_username")]
+pub const INSERT_USERNAME: Extension = Extension(&Data {
+    name: "insert_username",
+    sql_name: "insert_username",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "functions for tracking who changed a table",
+    dependencies: &[],
+    libraries: &["insert_username"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `moddatetime`: functions for tracking last modification time.
+#[cfg(feature = "ext-moddatetime")]
+pub const MODDATETIME: Extension = Extension(&Data {
+    name: "moddatetime",
+    sql_name: "moddatetime",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "functions for tracking last modification time",
+    dependencies: &[],
+    libraries: &["moddatetime"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `refint`: functions for implementing referential integrity (obsolete).
+#[cfg(feature = "ext-refint")]
+pub const REFINT: Extension = Extension(&Data {
+    name: "refint",
+    sql_name: "refint",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "functions for implementing referential integrity (obsolete)",
+    dependencies: &[],
+    libraries: &["refint"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `tablefunc`: functions that manipulate whole tables, including crosstab.
+#[cfg(feature = "ext-tablefunc")]
+pub const TABLEFUNC: Extension = Extension(&Data {
+    name: "tablefunc",
+    sql_name: "tablefunc",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "functions that manipulate whole tables, including crosstab",
+    dependencies: &[],
+    libraries: &["tablefunc"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `tcn`: triggered change notifications.
+#[cfg(feature = "ext-tcn")]
+pub const TCN: Extension = Extension(&Data {
+    name: "tcn",
+    sql_name: "tcn",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "triggered change notifications",
+    dependencies: &[],
+    libraries: &["tcn"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `test_decoding`: SQL-based test/example module for WAL logical decoding.
+#[cfg(feature = "ext-test_decoding")]
+pub const TEST_DECODING: Extension = Extension(&Data {
+    name: "test_decoding",
+    sql_name: "test_decoding",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "SQL-based test/example module for WAL logical decoding",
+    dependencies: &[],
+    libraries: &[],
+    settings: &[("wal_level", "logical"), ("max_replication_slots", "4")],
+    created: false,
+    preloaded: false,
+});
+
+/// `tsm_system_rows`: TABLESAMPLE method which accepts number of rows as a limit.
+#[cfg(feature = "ext-tsm_system_rows")]
+pub const TSM_SYSTEM_ROWS: Extension = Extension(&Data {
+    name: "tsm_system_rows",
+    sql_name: "tsm_system_rows",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "TABLESAMPLE method which accepts number of rows as a limit",
+    dependencies: &[],
+    libraries: &["tsm_system_rows"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `tsm_system_time`: TABLESAMPLE method which accepts time in milliseconds as a limit.
+#[cfg(feature = "ext-tsm_system_time")]
+pub const TSM_SYSTEM_TIME: Extension = Extension(&Data {
+    name: "tsm_system_time",
+    sql_name: "tsm_system_time",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "TABLESAMPLE method which accepts time in milliseconds as a limit",
+    dependencies: &[],
+    libraries: &["tsm_system_time"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `unaccent`: text search dictionary that removes accents.
+#[cfg(feature = "ext-unaccent")]
+pub const UNACCENT: Extension = Extension(&Data {
+    name: "unaccent",
+    sql_name: "unaccent",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "text search dictionary that removes accents",
+    dependencies: &[],
+    libraries: &["unaccent"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `uuid-ossp`: generate universally unique identifiers (UUIDs).
+#[cfg(feature = "ext-uuid-ossp")]
+pub const UUID_OSSP: Extension = Extension(&Data {
+    name: "uuid-ossp",
+    sql_name: "uuid-ossp",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "generate universally unique identifiers (UUIDs)",
+    dependencies: &[],
+    libraries: &["uuid-ossp"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pgtap`: unit testing for PostgreSQL.
+#[cfg(feature = "ext-pgtap")]
+pub const PGTAP: Extension = Extension(&Data {
+    name: "pgtap",
+    sql_name: "pgtap",
+    version: "1.3.4",
+    licence: "PostgreSQL",
+    summary: "unit testing for PostgreSQL",
+    dependencies: &[],
+    libraries: &[],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pg_partman`: manage partitioned tables by time or ID.
+#[cfg(feature = "ext-pg_partman")]
+pub const PG_PARTMAN: Extension = Extension(&Data {
+    name: "pg_partman",
+    sql_name: "pg_partman",
+    version: "5.5.0",
+    licence: "PostgreSQL",
+    summary: "manage partitioned tables by time or ID",
+    dependencies: &[],
+    libraries: &["pg_partman_bgw"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `ip4r`: IPv4 and IPv6 range types with index support.
+#[cfg(feature = "ext-ip4r")]
+pub const IP4R: Extension = Extension(&Data {
+    name: "ip4r",
+    sql_name: "ip4r",
+    version: "2.4.2",
+    licence: "PostgreSQL",
+    summary: "IPv4 and IPv6 range types with index support",
+    dependencies: &[],
+    libraries: &["ip4r"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `semver`: semantic version data type.
+#[cfg(feature = "ext-semver")]
+pub const SEMVER: Extension = Extension(&Data {
+    name: "semver",
+    sql_name: "semver",
+    version: "0.40.0",
+    licence: "PostgreSQL",
+    summary: "semantic version data type",
+    dependencies: &[],
+    libraries: &["semver"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `prefix`: prefix range type for longest-prefix matches.
+#[cfg(feature = "ext-prefix")]
+pub const PREFIX: Extension = Extension(&Data {
+    name: "prefix",
+    sql_name: "prefix",
+    version: "1.2.10",
+    licence: "PostgreSQL",
+    summary: "prefix range type for longest-prefix matches",
+    dependencies: &[],
+    libraries: &["prefix"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pgaudit`: auditing of sessions and objects through the log.
+#[cfg(feature = "ext-pgaudit")]
+pub const PGAUDIT: Extension = Extension(&Data {
+    name: "pgaudit",
+    sql_name: "pgaudit",
+    version: "18.0",
+    licence: "PostgreSQL",
+    summary: "auditing of sessions and objects through the log",
+    dependencies: &[],
+    libraries: &["pgaudit"],
+    settings: &[],
+    created: true,
+    preloaded: true,
+});
+
+/// `jsquery`: query language for jsonb, with index support.
+#[cfg(feature = "ext-jsquery")]
+pub const JSQUERY: Extension = Extension(&Data {
+    name: "jsquery",
+    sql_name: "jsquery",
+    version: "1.2",
+    licence: "PostgreSQL",
+    summary: "query language for jsonb, with index support",
+    dependencies: &[],
+    libraries: &["jsquery"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `unit`: SI units data type.
+#[cfg(feature = "ext-unit")]
+pub const UNIT: Extension = Extension(&Data {
+    name: "unit",
+    sql_name: "unit",
+    version: "7.10",
+    licence: "GPL-3.0-or-later",
+    summary: "SI units data type",
+    dependencies: &[],
+    libraries: &["unit"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `numeral`: numeral, zahl and roman data types.
+#[cfg(feature = "ext-numeral")]
+pub const NUMERAL: Extension = Extension(&Data {
+    name: "numeral",
+    sql_name: "numeral",
+    version: "1.3",
+    licence: "GPL-2.0-or-later",
+    summary: "numeral, zahl and roman data types",
+    dependencies: &[],
+    libraries: &["numeral"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pg_rational`: bigint fractions.
+#[cfg(feature = "ext-pg_rational")]
+pub const PG_RATIONAL: Extension = Extension(&Data {
+    name: "pg_rational",
+    sql_name: "pg_rational",
+    version: "0.0.2",
+    licence: "MIT",
+    summary: "bigint fractions",
+    dependencies: &[],
+    libraries: &["pg_rational"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pg_similarity`: similarity functions and operators.
+#[cfg(feature = "ext-pg_similarity")]
+pub const PG_SIMILARITY: Extension = Extension(&Data {
+    name: "pg_similarity",
+    sql_name: "pg_similarity",
+    version: "1.0",
+    licence: "BSD-3-Clause",
+    summary: "similarity functions and operators",
+    dependencies: &[],
+    libraries: &["pg_similarity"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `rum`: RUM index access method: full-text search with ranking in the index.
+#[cfg(feature = "ext-rum")]
+pub const RUM: Extension = Extension(&Data {
+    name: "rum",
+    sql_name: "rum",
+    version: "1.3.15",
+    licence: "PostgreSQL",
+    summary: "RUM index access method: full-text search with ranking in the index",
+    dependencies: &[],
+    libraries: &["rum"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pg_sphere`: spherical data types, without HEALPix and MOC (their part is C++).
+#[cfg(feature = "ext-pg_sphere")]
+pub const PG_SPHERE: Extension = Extension(&Data {
+    name: "pg_sphere",
+    sql_name: "pg_sphere",
+    version: "1.5.2",
+    licence: "BSD-3-Clause",
+    summary: "spherical data types, without HEALPix and MOC (their part is C++)",
+    dependencies: &[],
+    libraries: &["pg_sphere"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pg_hashids`: short ids from numbers (hashids), with the SQL names of iCyberon's extension.
+#[cfg(feature = "ext-pg_hashids")]
+pub const PG_HASHIDS: Extension = Extension(&Data {
+    name: "pg_hashids",
+    sql_name: "pg_hashids",
+    version: "1.3",
+    licence: "Apache-2.0 OR MIT",
+    summary: "short ids from numbers (hashids), with the SQL names of iCyberon's extension",
+    dependencies: &[],
+    libraries: &["pg_hashids"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// Every extension that is linked, in the order of the catalogue.
+pub const ALL: &[Extension] = &[
+    #[cfg(feature = "ext-vector")]
+    VECTOR,
+    #[cfg(feature = "ext-amcheck")]
+    AMCHECK,
+    #[cfg(feature = "ext-auth_delay")]
+    AUTH_DELAY,
+    #[cfg(feature = "ext-auto_explain")]
+    AUTO_EXPLAIN,
+    #[cfg(feature = "ext-basic_archive")]
+    BASIC_ARCHIVE,
+    #[cfg(feature = "ext-bloom")]
+    BLOOM,
+    #[cfg(feature = "ext-btree_gin")]
+    BTREE_GIN,
+    #[cfg(feature = "ext-btree_gist")]
+    BTREE_GIST,
+    #[cfg(feature = "ext-citext")]
+    CITEXT,
+    #[cfg(feature = "ext-cube")]
+    CUBE,
+    #[cfg(feature = "ext-dblink")]
+    DBLINK,
+    #[cfg(feature = "ext-dict_int")]
+    DICT_INT,
+    #[cfg(feature = "ext-dict_xsyn")]
+    DICT_XSYN,
+    #[cfg(feature = "ext-earthdistance")]
+    EARTHDISTANCE,
+    #[cfg(feature = "ext-file_fdw")]
+    FILE_FDW,
+    #[cfg(feature = "ext-fuzzystrmatch")]
+    FUZZYSTRMATCH,
+    #[cfg(feature = "ext-hstore")]
+    HSTORE,
+    #[cfg(feature = "ext-intagg")]
+    INTAGG,
+    #[cfg(feature = "ext-intarray")]
+    INTARRAY,
+    #[cfg(feature = "ext-isn")]
+    ISN,
+    #[cfg(feature = "ext-lo")]
+    LO,
+    #[cfg(feature = "ext-ltree")]
+    LTREE,
+    #[cfg(feature = "ext-pageinspect")]
+    PAGEINSPECT,
+    #[cfg(feature = "ext-passwordcheck")]
+    PASSWORDCHECK,
+    #[cfg(feature = "ext-pg_buffercache")]
+    PG_BUFFERCACHE,
+    #[cfg(feature = "ext-pg_freespacemap")]
+    PG_FREESPACEMAP,
+    #[cfg(feature = "ext-pg_logicalinspect")]
+    PG_LOGICALINSPECT,
+    #[cfg(feature = "ext-pg_overexplain")]
+    PG_OVEREXPLAIN,
+    #[cfg(feature = "ext-pg_prewarm")]
+    PG_PREWARM,
+    #[cfg(feature = "ext-pg_stat_statements")]
+    PG_STAT_STATEMENTS,
+    #[cfg(feature = "ext-pg_surgery")]
+    PG_SURGERY,
+    #[cfg(feature = "ext-pg_trgm")]
+    PG_TRGM,
+    #[cfg(feature = "ext-pg_visibility")]
+    PG_VISIBILITY,
+    #[cfg(feature = "ext-pg_walinspect")]
+    PG_WALINSPECT,
+    #[cfg(feature = "ext-pgrowlocks")]
+    PGROWLOCKS,
+    #[cfg(feature = "ext-pgstattuple")]
+    PGSTATTUPLE,
+    #[cfg(feature = "ext-postgres_fdw")]
+    POSTGRES_FDW,
+    #[cfg(feature = "ext-seg")]
+    SEG,
+    #[cfg(feature = "ext-autoinc")]
+    AUTOINC,
+    #[cfg(feature = "ext-insert_username")]
+    INSERT_USERNAME,
+    #[cfg(feature = "ext-moddatetime")]
+    MODDATETIME,
+    #[cfg(feature = "ext-refint")]
+    REFINT,
+    #[cfg(feature = "ext-tablefunc")]
+    TABLEFUNC,
+    #[cfg(feature = "ext-tcn")]
+    TCN,
+    #[cfg(feature = "ext-test_decoding")]
+    TEST_DECODING,
+    #[cfg(feature = "ext-tsm_system_rows")]
+    TSM_SYSTEM_ROWS,
+    #[cfg(feature = "ext-tsm_system_time")]
+    TSM_SYSTEM_TIME,
+    #[cfg(feature = "ext-unaccent")]
+    UNACCENT,
+    #[cfg(feature = "ext-uuid-ossp")]
+    UUID_OSSP,
+    #[cfg(feature = "ext-pgtap")]
+    PGTAP,
+    #[cfg(feature = "ext-pg_partman")]
+    PG_PARTMAN,
+    #[cfg(feature = "ext-ip4r")]
+    IP4R,
+    #[cfg(feature = "ext-semver")]
+    SEMVER,
+    #[cfg(feature = "ext-prefix")]
+    PREFIX,
+    #[cfg(feature = "ext-pgaudit")]
+    PGAUDIT,
+    #[cfg(feature = "ext-jsquery")]
+    JSQUERY,
+    #[cfg(feature = "ext-unit")]
+    UNIT,
+    #[cfg(feature = "ext-numeral")]
+    NUMERAL,
+    #[cfg(feature = "ext-pg_rational")]
+    PG_RATIONAL,
+    #[cfg(feature = "ext-pg_similarity")]
+    PG_SIMILARITY,
+    #[cfg(feature = "ext-rum")]
+    RUM,
+    #[cfg(feature = "ext-pg_sphere")]
+    PG_SPHERE,
+    #[cfg(feature = "ext-pg_hashids")]
+    PG_HASHIDS,
+];

@@ -1,0 +1,193 @@
+//! Every extension of the catalogue: created, used, and used again after the database was closed and opened.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use pglite_oxide::extensions::{self, Extension};
+use pglite_oxide::{Error, Pglite, PgliteServer, QueryOptions, RowMode};
+use serde_json::Value;
+
+/// SQL and the first value of its last result, by extension: of `guest/extensions/catalogue.toml`.
+fn smoke_tests() -> BTreeMap<String, Vec<(String, String)>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest/extensions/catalogue.toml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let catalogue: toml::Table = text.parse().unwrap();
+    let mut found = BTreeMap::new();
+    for extension in catalogue["extension"].as_array().unwrap() {
+        if extension.get("blocked").is_some() {
+            continue;
+        }
+        let pairs = extension["smoke"].as_array().unwrap().iter().map(|pair| {
+            let text = |index: usize| pair[index].as_str().unwrap().to_owned();
+            (text(0), text(1))
+        });
+        found.insert(
+            extension["name"].as_str().unwrap().to_owned(),
+            pairs.collect(),
+        );
+    }
+    found
+}
+
+/// The first value of the last result, as text.
+fn last_value(db: &mut Pglite, sql: &str) -> Result<String, Error> {
+    let options = QueryOptions {
+        row_mode: Some(RowMode::Array),
+        ..QueryOptions::default()
+    };
+    let results = db.exec(sql, Some(&options))?;
+    let row = results.last().and_then(|last| last.rows.first());
+    Ok(match row.map(|row| &row[0]) {
+        None => "(no row)".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Null) => "(null)".to_owned(),
+        Some(other) => other.to_string(),
+    })
+}
+
+/// Runs the smoke tests in a schema of their own; what went wrong.
+fn run(db: &mut Pglite, schema: &str, pairs: &[(String, String)]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let schema = format!("CREATE SCHEMA {schema}; SET search_path = {schema}, public");
+    if let Err(error) = db.exec(&schema, None) {
+        wrong.push(error.to_string());
+    }
+    for (sql, wanted) in pairs {
+        match last_value(db, sql) {
+            Ok(found) if found == *wanted => {}
+            Ok(found) => wrong.push(format!("{sql}: wanted {wanted}, found {found}")),
+            Err(error) => wrong.push(format!("{sql}: {error}")),
+        }
+    }
+    wrong
+}
+
+#[test]
+fn every_extension_works_on_a_temporary_database() {
+    let tests = smoke_tests();
+    let mut wrong = Vec::new();
+    for extension in extensions::ALL {
+        let pairs = &tests[extension.name()];
+        match Pglite::builder().temporary().extension(*extension).open() {
+            Ok(mut db) => wrong.extend(
+                run(&mut db, "one", pairs)
+                    .into_iter()
+                    .map(|what| format!("{extension}: {what}")),
+            ),
+            Err(error) => wrong.push(format!("{extension}: {error}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_extension_works_after_its_database_was_closed_and_opened() {
+    let tests = smoke_tests();
+    let mut wrong = Vec::new();
+    for extension in extensions::ALL {
+        let pairs = &tests[extension.name()];
+        let root = tempfile::tempdir().unwrap();
+        let open = || {
+            Pglite::builder()
+                .path(root.path().join("db"))
+                .extension(*extension)
+                .postgres_config("fsync", "off")
+                .open()
+        };
+        let turn = |schema: &str| -> Result<Vec<String>, Error> {
+            let mut db = open()?;
+            // A slot, too, outlives the server.
+            db.exec(
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots",
+                None,
+            )?;
+            let wrong = run(&mut db, schema, pairs);
+            db.close()?;
+            Ok(wrong)
+        };
+        for schema in ["one", "two"] {
+            match turn(schema) {
+                Ok(found) => wrong.extend(
+                    found
+                        .into_iter()
+                        .map(|what| format!("{extension}, {schema}: {what}")),
+                ),
+                Err(error) => wrong.push(format!("{extension}, {schema}: {error}")),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_is_linked_is_there_without_being_named() {
+    let mut db = Pglite::temporary().unwrap();
+    let answer = db
+        .query("SELECT name FROM pg_available_extensions", &[], None)
+        .unwrap();
+    let available: Vec<&str> = answer
+        .rows
+        .iter()
+        .map(|row| row["name"].as_str().unwrap())
+        .collect();
+    let mut wanted: Vec<&str> = extensions::ALL
+        .iter()
+        .filter(|extension| extension.is_created())
+        .map(|extension| extension.sql_name())
+        .collect();
+    wanted.push("plpgsql");
+    for name in &wanted {
+        assert!(available.contains(name), "{name} is not available");
+    }
+    for name in &available {
+        assert!(wanted.contains(name), "{name} is available, but not linked");
+    }
+    // An extension creates what it needs.
+    db.exec("CREATE EXTENSION earthdistance CASCADE", None)
+        .unwrap();
+    assert_eq!(
+        last_value(&mut db, "SELECT count(*) FROM pg_extension").unwrap(),
+        "3"
+    );
+}
+
+#[test]
+fn one_that_must_be_preloaded_says_so() {
+    let mut db = Pglite::temporary().unwrap();
+    let error = db
+        .enable_extension(extensions::PG_STAT_STATEMENTS)
+        .unwrap_err();
+    assert!(
+        matches!(&error, Error::InvalidArgument { what: "extension", reason } if reason.contains("pg_stat_statements must be preloaded")),
+        "{error}"
+    );
+    db.enable_extension(extensions::HSTORE).unwrap();
+    db.enable_extension(extensions::HSTORE).unwrap();
+}
+
+#[test]
+fn a_served_database_has_them_in_every_session_and_in_parallel_workers() {
+    let server = PgliteServer::builder()
+        .temporary()
+        .extensions([extensions::VECTOR, extensions::PG_STAT_STATEMENTS])
+        .start()
+        .unwrap();
+    let mut one = server.connector().connect().unwrap();
+    let mut two = server.connector().connect().unwrap();
+    one.exec(
+        "CREATE TABLE item AS SELECT g AS id, ARRAY[g % 17, g % 5, 1]::vector(3) AS e FROM generate_series(1, 20000) g",
+        None,
+    )
+    .unwrap();
+    let parallel = "SET debug_parallel_query = on; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; \
+        SELECT count(*) FROM item WHERE e <-> '[1,1,1]' < 2";
+    let serial = "SET debug_parallel_query = off; SET max_parallel_workers_per_gather = 0; SELECT count(*) FROM item WHERE e <-> '[1,1,1]' < 2";
+    let found = last_value(&mut two, parallel).unwrap();
+    assert_eq!(found, last_value(&mut one, serial).unwrap());
+    assert_ne!(found, "0");
+    assert_eq!(
+        last_value(&mut two, "SELECT count(*) > 0 FROM pg_stat_statements").unwrap(),
+        "true"
+    );
+    let _: Extension = extensions::by_sql_name("vector").unwrap();
+}

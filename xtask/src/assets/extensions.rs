@@ -1,0 +1,266 @@
+//! The steps of the extensions.
+//!
+//! ```text
+//! source -> extension-NAME -> library-NAME -> side-NAME (needs the server, linked and translated)
+//!                    `-> files-NAME (an image of what is installed)
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::cache::{Output, Record};
+use crate::extensions::{Catalogue, Extension};
+use crate::fetch::{Pinned, pins};
+use crate::fingerprint::Inputs;
+use crate::guest::{self, Core, Names, Shape, side};
+
+use super::pipeline::{Builder, Toolbox};
+use super::share;
+
+/// The outputs that extensions are built against.
+pub(super) struct Base<'a> {
+    pub(super) libc: &'a Output,
+    pub(super) postgres: &'a Output,
+    /// The linked server.
+    pub(super) linked: &'a Output,
+    /// The translated server.
+    pub(super) translated: &'a Output,
+}
+
+/// A built extension.
+pub(super) struct Built {
+    /// Native libraries by the name that `dlopen` knows.
+    pub(super) libraries: BTreeMap<String, PathBuf>,
+    /// What is installed.
+    pub(super) image: PathBuf,
+    pub(super) sql_name: String,
+}
+
+/// All built extensions.
+#[derive(Default)]
+pub(super) struct Extensions {
+    pub(super) built: BTreeMap<String, Built>,
+    pub(super) records: Vec<Record>,
+    pub(super) sources: Vec<Pinned>,
+}
+
+/// Builds every extension of the catalogue that is not blocked.
+pub(super) fn build(
+    builder: &Builder<'_>,
+    toolbox: &Toolbox,
+    base: &Base<'_>,
+) -> Result<Extensions> {
+    let guest = builder.guest_dir();
+    let catalogue = Catalogue::read(&guest)?;
+    let mut all = Extensions::default();
+    let mut modules = Vec::new();
+    for extension in catalogue.built() {
+        let mut sources: Vec<_> = catalogue.pinned(extension)?.into_iter().collect();
+        for source in &extension.with {
+            sources.push(catalogue.pin(source)?);
+        }
+        for source in sources {
+            if source.name != pins::POSTGRES.name
+                && !all.sources.iter().any(|known| known.name == source.name)
+            {
+                all.sources.push(source);
+            }
+        }
+        let tree = tree(builder, toolbox, &catalogue, extension)?;
+        let image = image(builder, extension, &tree)?;
+        all.records
+            .extend([tree.record.clone(), image.record.clone()]);
+        all.built.insert(
+            extension.name.clone(),
+            Built {
+                libraries: BTreeMap::new(),
+                image: image.join("files.img"),
+                sql_name: extension.sql_name().to_owned(),
+            },
+        );
+        for library in extension.libraries() {
+            let recipe = library.recipe();
+            let inputs = guest::library_inputs(&recipe)
+                .value("compiler", pins::wheel("ziglang")?.sha256)
+                .step(&tree)
+                .step(base.libc)
+                .step(base.postgres);
+            let step = format!("library-{}", library.name);
+            let built = builder.recipe(toolbox, &step, inputs, false, |context, place| {
+                guest::library(
+                    context,
+                    &recipe,
+                    &tree.dir,
+                    &base.postgres.dir,
+                    &base.libc.dir,
+                    place.dir,
+                )
+            })?;
+            let shape = Shape::read(&built.join("shape.json"))?;
+            modules.push((extension.name.clone(), library.name, built, shape));
+        }
+    }
+    place_and_compile(builder, toolbox, base, &modules, &mut all)?;
+    Ok(all)
+}
+
+/// The prepared directories of all built extensions.
+pub(super) fn trees(builder: &Builder<'_>) -> Result<BTreeMap<String, PathBuf>> {
+    let toolbox = builder.toolbox()?;
+    let catalogue = Catalogue::read(&builder.guest_dir())?;
+    catalogue
+        .built()
+        .map(|extension| {
+            let tree = tree(builder, &toolbox, &catalogue, extension)?;
+            Ok((extension.name.clone(), tree.dir))
+        })
+        .collect()
+}
+
+/// The extension's directory, patched and with its generated sources.
+fn tree(
+    builder: &Builder<'_>,
+    toolbox: &Toolbox,
+    catalogue: &Catalogue,
+    extension: &Extension,
+) -> Result<Output> {
+    let pinned = catalogue.pinned(extension)?;
+    let recipe = extension.tree();
+    let mut inputs = guest::extension_tree_inputs(&builder.guest_dir(), &recipe)?
+        .value("sha256", pinned.map_or("own", |pinned| pinned.sha256))
+        .value("dir", extension.dir().display());
+    for source in &extension.with {
+        inputs = inputs.value(format!("with {source}"), catalogue.pin(source)?.sha256);
+    }
+    let step = format!("extension-{}", extension.name);
+    if let Some(found) = builder.cache.find(&step, &inputs) {
+        return Ok(found);
+    }
+    let source = match &pinned {
+        Some(pinned) => builder.source(pinned)?.join(extension.dir()),
+        None => builder.guest_dir().join("extensions").join(&extension.name),
+    };
+    let mut with = Vec::new();
+    for name in &extension.with {
+        with.push((name.clone(), builder.source(&catalogue.pin(name)?)?.dir));
+    }
+    builder.recipe(toolbox, &step, inputs, false, |context, place| {
+        guest::extension_tree(context, &recipe, &source, &with, place.dir)
+    })
+}
+
+/// What the extension installs, as an image of files below `/pgsql`.
+fn image(builder: &Builder<'_>, extension: &Extension, tree: &Output) -> Result<Output> {
+    let libraries: Vec<String> = extension
+        .libraries()
+        .into_iter()
+        .map(|library| library.name)
+        .collect();
+    let inputs = Inputs::new()
+        .value("layout", 2)
+        .value("share", extension.describe_share())
+        .value("libraries", libraries.join(" "))
+        .step(tree);
+    let step = format!("files-{}", extension.name);
+    builder.cache.step(&step, inputs, false, |place| {
+        let files = place.dir.join("files");
+        for (patterns, to) in extension.share() {
+            let found = matching(&tree.dir, &patterns)
+                .with_context(|| format!("the files of {}", extension.name))?;
+            let to = files.join("share").join(to);
+            if to.extension().is_some() {
+                let mut whole = Vec::new();
+                for path in &found {
+                    whole.extend(fs::read(path)?);
+                }
+                fs::create_dir_all(to.parent().context("a directory")?)?;
+                fs::write(&to, whole)?;
+                continue;
+            }
+            fs::create_dir_all(&to)?;
+            for path in found {
+                let name = path.file_name().context("a file's name")?;
+                fs::copy(&path, to.join(name))?;
+            }
+        }
+        for library in &libraries {
+            let dir = files.join("lib");
+            fs::create_dir_all(&dir)?;
+            fs::write(dir.join(format!("{library}.so")), guest::MARKER)?;
+        }
+        fs::create_dir_all(&files)?;
+        fs::write(place.dir.join("files.img"), share::image(&files)?)?;
+        Ok(())
+    })
+}
+
+/// The files that match, pattern by pattern; each must match something.
+fn matching(dir: &Path, patterns: &[String]) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for pattern in patterns {
+        let before = found.len();
+        for path in glob::glob(&dir.join(pattern).to_string_lossy())? {
+            found.push(path?);
+        }
+        if found.len() == before {
+            bail!("{pattern} names no file");
+        }
+    }
+    Ok(found)
+}
+
+fn place_and_compile(
+    builder: &Builder<'_>,
+    toolbox: &Toolbox,
+    base: &Base<'_>,
+    modules: &[(String, String, Output, Shape)],
+    all: &mut Extensions,
+) -> Result<()> {
+    let guest = builder.guest_dir();
+    let core = Core::read(&base.linked.join(guest::CORE))?;
+    let names = Names::read(&base.translated.join(guest::NAMES))?;
+    let server = side::Server {
+        core: &core,
+        names: &names,
+        translated: &base.translated.dir,
+    };
+    let shapes: Vec<_> = modules
+        .iter()
+        .map(|(_, name, _, shape)| (name.as_str(), shape))
+        .collect();
+    let places = side::places(&core, &shapes)?;
+    for ((extension, name, built, shape), place) in modules.iter().zip(places) {
+        let wasm = built.join(format!("{name}.wasm"));
+        let module = side::Side {
+            name,
+            wasm: &wasm,
+            shape,
+            place,
+        };
+        let inputs = guest::side_inputs(&guest, &place)?
+            .value("compiler", pins::wheel("ziglang")?.sha256)
+            .value("translator", pins::wheel("wabt")?.sha256)
+            .value("target", builder.target())
+            .step(built)
+            .step(base.translated);
+        let step = format!("side-{name}");
+        let fingerprint = inputs.fingerprint(&step);
+        let marks = guest::Marks {
+            fingerprint: fingerprint.as_str(),
+            core: base.linked.record.fingerprint.as_str(),
+        };
+        let native = builder.recipe(toolbox, &step, inputs, false, |context, place| {
+            side::build(context, module, server, builder.target(), marks, place.dir)
+        })?;
+        let library = native.join(side::archive_name(name));
+        if let Some(entry) = all.built.get_mut(extension) {
+            entry.libraries.insert(name.clone(), library);
+        }
+        all.records
+            .extend([built.record.clone(), native.record.clone()]);
+    }
+    Ok(())
+}

@@ -1,0 +1,332 @@
+//! `guest/extensions/catalogue.toml`: the extensions as data.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use serde::Deserialize;
+
+use crate::fetch::{Origin, Pinned, pins};
+
+/// Releases of Debian that may have the source package of an extension, in the order to ask.
+const SUITES: &[&str] = &["trixie", "forky", "sid", "bookworm"];
+
+/// The source of extensions that are written here, in `guest/extensions/NAME`.
+const OWN: &str = "own";
+
+/// All of it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Catalogue {
+    #[serde(rename = "source", default)]
+    sources: Vec<Source>,
+    /// In the order of their side modules in memory.
+    #[serde(rename = "extension")]
+    pub extensions: Vec<Extension>,
+}
+
+/// A source archive.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Source {
+    name: String,
+    version: String,
+    licence: String,
+    file: String,
+    sha256: String,
+    url: String,
+    debian: String,
+}
+
+/// One extension.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Extension {
+    /// Our name for it, and that of its constant and its feature.
+    pub name: String,
+    #[serde(default)]
+    sql_name: Option<String>,
+    /// False for a module that is loaded and not created.
+    #[serde(default = "yes")]
+    pub sql: bool,
+    #[serde(default)]
+    source: Option<String>,
+    #[serde(default)]
+    version: Option<String>,
+    /// More sources, each unpacked into a directory of its name.
+    #[serde(default)]
+    pub with: Vec<String>,
+    #[serde(default)]
+    dir: Option<String>,
+    /// One line.
+    pub summary: String,
+    #[serde(default)]
+    run: Vec<Vec<String>>,
+    #[serde(default)]
+    bison: Vec<String>,
+    #[serde(default)]
+    flex: Vec<String>,
+    #[serde(default)]
+    libraries: Option<Vec<Library>>,
+    #[serde(default)]
+    share: Option<Vec<(Vec<String>, String)>>,
+    /// SQL names of what it needs.
+    #[serde(default)]
+    pub requires: Vec<String>,
+    /// Whether its library must be in `shared_preload_libraries`.
+    #[serde(default)]
+    pub preload: bool,
+    /// More settings that the server must be started with.
+    #[serde(default)]
+    pub settings: Vec<(String, String)>,
+    /// SQL and the first value of its last result, as text.
+    #[serde(default)]
+    pub smoke: Vec<(String, String)>,
+    /// Its own regression tests, if not those of its Makefile.
+    #[serde(default)]
+    pub regress: Option<Regress>,
+    /// More arguments of `pg_regress`.
+    #[serde(default)]
+    pub regress_options: Vec<String>,
+    /// Why it is not built.
+    #[serde(default)]
+    pub blocked: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A library, as written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Library {
+    /// As `dlopen` knows it.
+    pub name: String,
+    sources: Vec<String>,
+    #[serde(default)]
+    flags: Vec<String>,
+}
+
+/// Where regression tests are.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Regress {
+    /// The directory with `sql` and `expected`, relative to the extension's.
+    #[serde(default)]
+    pub dir: String,
+    /// Names separated by spaces; `*` for all.
+    pub tests: String,
+}
+
+impl Library {
+    /// As the recipe takes it.
+    pub fn recipe(&self) -> crate::guest::Library<'_> {
+        crate::guest::Library {
+            name: &self.name,
+            sources: &self.sources,
+            flags: &self.flags,
+        }
+    }
+}
+
+impl Extension {
+    /// How its directory is prepared, as the recipe takes it.
+    pub fn tree(&self) -> crate::guest::ExtensionTree<'_> {
+        crate::guest::ExtensionTree {
+            name: &self.name,
+            run: &self.run,
+            bison: &self.bison,
+            flex: &self.flex,
+        }
+    }
+
+    /// Its name in SQL.
+    pub fn sql_name(&self) -> &str {
+        self.sql_name.as_deref().unwrap_or(&self.name)
+    }
+
+    /// The name of its source archive.
+    pub fn source(&self) -> &str {
+        self.source.as_deref().unwrap_or(pins::POSTGRES.name)
+    }
+
+    /// Its directory in the source.
+    pub fn dir(&self) -> PathBuf {
+        match (&self.dir, &self.source) {
+            (Some(dir), _) => PathBuf::from(dir),
+            (None, Some(_)) => PathBuf::new(),
+            (None, None) => Path::new("contrib").join(&self.name),
+        }
+    }
+
+    /// Its libraries.
+    pub fn libraries(&self) -> Vec<Library> {
+        self.libraries.clone().unwrap_or_else(|| {
+            vec![Library {
+                name: self.name.clone(),
+                sources: vec!["*.c".to_owned()],
+                flags: Vec::new(),
+            }]
+        })
+    }
+
+    /// Patterns of files and where they go below `share`.
+    pub fn share(&self) -> Vec<(Vec<String>, String)> {
+        match &self.share {
+            Some(share) => share.clone(),
+            None if self.sql => vec![(
+                vec!["*.control".to_owned(), "*.sql".to_owned()],
+                "extension".to_owned(),
+            )],
+            None => Vec::new(),
+        }
+    }
+
+    /// The part of a name in Rust and C: `uuid-ossp` is `uuid_ossp`.
+    pub fn identifier(&self) -> String {
+        self.name.replace('-', "_")
+    }
+
+    /// What its inputs are, for fingerprints.
+    pub fn describe_share(&self) -> String {
+        format!("{:?}", self.share())
+    }
+}
+
+impl Catalogue {
+    /// Reads and checks the catalogue of the checkout's `guest` directory.
+    pub fn read(guest: &Path) -> Result<Self> {
+        let path = guest.join("extensions/catalogue.toml");
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("in {}", path.display()))
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let catalogue: Self = toml::from_str(text)?;
+        let mut seen = BTreeSet::new();
+        for extension in &catalogue.extensions {
+            let name = &extension.name;
+            for library in extension.libraries() {
+                if extension.blocked.is_none() && !seen.insert(format!("library {}", library.name))
+                {
+                    bail!("library {} is there twice", library.name);
+                }
+            }
+            if !seen.insert(name.clone()) {
+                bail!("{name} is there twice");
+            }
+            if extension.blocked.is_none() && extension.smoke.is_empty() {
+                bail!("{name} is neither blocked nor has a smoke test");
+            }
+            for wanted in &extension.requires {
+                let built = catalogue
+                    .extensions
+                    .iter()
+                    .any(|other| other.sql_name() == wanted && other.blocked.is_none());
+                if !built && extension.blocked.is_none() {
+                    bail!("{name} requires {wanted}, which is not built");
+                }
+            }
+            if extension.source() != pins::POSTGRES.name {
+                catalogue.pinned(extension)?;
+            }
+            for source in &extension.with {
+                catalogue.pin(source)?;
+            }
+        }
+        Ok(catalogue)
+    }
+
+    /// Those that are built.
+    pub fn built(&self) -> impl Iterator<Item = &Extension> {
+        self.extensions
+            .iter()
+            .filter(|extension| extension.blocked.is_none())
+    }
+
+    /// The source archive of an extension; `None` for one whose source is in the checkout.
+    pub fn pinned(&self, extension: &Extension) -> Result<Option<Pinned>> {
+        if extension.source() == OWN {
+            return Ok(None);
+        }
+        if extension.source() == pins::POSTGRES.name {
+            return Ok(Some(pins::POSTGRES));
+        }
+        self.pin(extension.source())
+            .with_context(|| extension.name.clone())
+            .map(Some)
+    }
+
+    /// A source archive by its name here.
+    pub fn pin(&self, name: &str) -> Result<Pinned> {
+        let source = self.source_named(name)?;
+        // The table of pins is made of constants; a catalogue lives as long as the program.
+        let keep = |text: &str| -> &'static str { Box::leak(text.to_owned().into_boxed_str()) };
+        Ok(Pinned {
+            name: keep(&source.name),
+            version: keep(&source.version),
+            file: keep(&source.file),
+            sha256: keep(&source.sha256),
+            origin: Origin::Release {
+                url: keep(&source.url),
+                debian_source: keep(&source.debian),
+                suites: SUITES,
+            },
+        })
+    }
+
+    /// Version and licence.
+    pub fn provenance(&self, extension: &Extension) -> Result<(String, String)> {
+        if extension.source() == pins::POSTGRES.name {
+            return Ok((pins::POSTGRES.version.to_owned(), "PostgreSQL".to_owned()));
+        }
+        if extension.source() == OWN {
+            let version = extension
+                .version
+                .clone()
+                .with_context(|| format!("{} has no version", extension.name))?;
+            return Ok((version, "Apache-2.0 OR MIT".to_owned()));
+        }
+        let source = self.source_named(extension.source())?;
+        Ok((source.version.clone(), source.licence.clone()))
+    }
+
+    fn source_named(&self, name: &str) -> Result<&Source> {
+        self.sources
+            .iter()
+            .find(|source| source.name == name)
+            .with_context(|| format!("there is no source {name}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_catalogue_of_this_checkout_is_sound() {
+        let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest");
+        let catalogue = Catalogue::read(&guest).unwrap();
+        assert!(
+            catalogue
+                .built()
+                .any(|extension| extension.name == "vector")
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let error = |text: &str| format!("{:#}", Catalogue::parse(text).unwrap_err());
+        let entry = "[[extension]]\nname = 'a'\nsummary = ''\n";
+        assert!(error(entry).contains("a is neither blocked nor"));
+        let needy = format!("{entry}smoke = [['', '']]\nrequires = ['b']\n");
+        assert!(error(&needy).contains("requires b"));
+        let foreign = format!("{entry}blocked = 'x'\nsource = 'gone'\n");
+        assert!(error(&foreign).contains("no source gone"));
+        let twice = format!("{entry}blocked = 'x'\n{entry}blocked = 'x'\n");
+        assert!(error(&twice).contains("twice"));
+    }
+}

@@ -1,0 +1,176 @@
+//! What of the catalogue is committed: cargo features, the constants of `pglite_oxide::extensions`, the table of docs/EXTENSIONS.md.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use pglite_oxide_asset_locator::{self as locator, Manifest};
+
+use super::{Catalogue, Extension};
+
+const BEGIN: &str = "extensions: written by `cargo xtask extensions`";
+const END: &str = "extensions: end";
+
+/// Files and what they must contain.
+pub(super) fn outputs(workspace: &Path, catalogue: &Catalogue) -> Result<Vec<(PathBuf, String)>> {
+    let crates = workspace.join("crates");
+    let mut outputs = Vec::new();
+    for (name, below) in [
+        ("aot", &[][..]),
+        ("assets", &[]),
+        ("cluster", &["pglite-oxide-aot", "pglite-oxide-assets"]),
+        ("pglite-oxide", &["pglite-oxide-cluster"]),
+    ] {
+        let path = crates.join(name).join("Cargo.toml");
+        let block = features(catalogue, below);
+        outputs.push((path.clone(), between(&path, &block)?));
+    }
+    outputs.push((
+        crates.join("pglite-oxide/src/extensions/list.rs"),
+        constants(catalogue)?,
+    ));
+    let docs = workspace.join("docs/EXTENSIONS.md");
+    let table = table(catalogue, sizes()?.as_ref())?;
+    outputs.push((docs.clone(), between(&docs, &table)?));
+    Ok(outputs)
+}
+
+/// The file at `path` with other lines between the marks.
+fn between(path: &Path, block: &str) -> Result<String> {
+    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let mut out = String::new();
+    let mut lines = text.lines();
+    let mut found = false;
+    while let Some(line) = lines.next() {
+        out.push_str(line);
+        out.push('\n');
+        if line.contains(BEGIN) {
+            found = true;
+            out.push_str(block);
+            let end = lines
+                .find(|line| line.contains(END))
+                .with_context(|| format!("{} has no end mark", path.display()))?;
+            out.push_str(end);
+            out.push('\n');
+        }
+    }
+    if !found {
+        bail!("{} has no marks", path.display());
+    }
+    Ok(out)
+}
+
+fn features(catalogue: &Catalogue, below: &[&str]) -> String {
+    let mut text = String::from("extensions = [\n");
+    for extension in catalogue.built() {
+        let _ = writeln!(text, "    \"ext-{}\",", extension.name);
+    }
+    text.push_str("]\n");
+    for extension in catalogue.built() {
+        let name = &extension.name;
+        let on: Vec<String> = below
+            .iter()
+            .map(|package| format!("\"{package}/ext-{name}\""))
+            .collect();
+        let _ = writeln!(text, "ext-{name} = [{}]", on.join(", "));
+    }
+    text
+}
+
+fn constants(catalogue: &Catalogue) -> Result<String> {
+    let mut text = String::from(
+        "// Written by `cargo xtask extensions` from guest/extensions/catalogue.toml.\n\nuse super::{Data, Extension};\n",
+    );
+    let mut all = String::new();
+    for extension in catalogue.built() {
+        let (version, licence) = catalogue.provenance(extension)?;
+        let feature = format!("#[cfg(feature = \"ext-{}\")]", extension.name);
+        let constant = extension.identifier().to_uppercase();
+        let libraries: Vec<String> = extension
+            .libraries()
+            .into_iter()
+            .map(|library| library.name)
+            .collect();
+        let settings: Vec<(&str, &str)> = extension
+            .settings
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let _ = write!(
+            text,
+            "\n/// `{sql}`: {summary}.\n{feature}\npub const {constant}: Extension = Extension(&Data {{\n    name: {name:?},\n    sql_name: {sql:?},\n    version: {version:?},\n    licence: {licence:?},\n    summary: {summary:?},\n    dependencies: &{requires:?},\n    libraries: &{libraries:?},\n    settings: &{settings:?},\n    created: {created},\n    preloaded: {preloaded},\n}});\n",
+            name = extension.name,
+            sql = extension.sql_name(),
+            summary = extension.summary,
+            requires = extension.requires,
+            created = extension.sql,
+            preloaded = extension.preload,
+        );
+        let _ = write!(all, "    {feature}\n    {constant},\n");
+    }
+    let _ = write!(
+        text,
+        "\n/// Every extension that is linked, in the order of the catalogue.\npub const ALL: &[Extension] = &[\n{all}];\n"
+    );
+    Ok(text)
+}
+
+/// The manifest of the current assets of this host, if they are built.
+fn sizes() -> Result<Option<Manifest>> {
+    let target = crate::assets::host_target()?;
+    Ok(locator::find(&target).ok().map(|assets| assets.manifest))
+}
+
+fn table(catalogue: &Catalogue, manifest: Option<&Manifest>) -> Result<String> {
+    let mut text = String::from(
+        "\n| extension | constant | version | licence | native code, KiB | files, KiB | what |\n|---|---|---|---|---:|---:|---|\n",
+    );
+    for extension in catalogue.built() {
+        let (version, licence) = catalogue.provenance(extension)?;
+        let (code, files) = size(extension, manifest);
+        let mut what = extension.summary.replace('|', "\\|");
+        if !extension.requires.is_empty() {
+            let _ = write!(what, "; needs {}", extension.requires.join(", "));
+        }
+        if extension.preload {
+            what.push_str("; preloaded: name it in the builder");
+        }
+        if !extension.sql {
+            what.push_str("; no `CREATE EXTENSION`: `LOAD` or preload it");
+        }
+        let _ = writeln!(
+            text,
+            "| `{}` | `{}` | {version} | {licence} | {code} | {files} | {what} |",
+            extension.sql_name(),
+            extension.identifier().to_uppercase()
+        );
+    }
+    text.push_str("\nNot built, and why:\n\n| extension | reason |\n|---|---|\n");
+    for extension in &catalogue.extensions {
+        if let Some(reason) = &extension.blocked {
+            let _ = writeln!(text, "| `{}` | {reason} |", extension.sql_name());
+        }
+    }
+    text.push('\n');
+    Ok(text)
+}
+
+fn size(extension: &Extension, manifest: Option<&Manifest>) -> (String, String) {
+    let found = manifest.and_then(|manifest| {
+        let files = manifest.extensions.get(&extension.name)?;
+        let code: u64 = files
+            .libraries
+            .values()
+            .filter_map(|file| manifest.sizes.get(file))
+            .sum();
+        Some((code, files.image.bytes))
+    });
+    match found {
+        Some((code, files)) => (
+            code.div_ceil(1024).to_string(),
+            files.div_ceil(1024).to_string(),
+        ),
+        None => ("?".to_owned(), "?".to_owned()),
+    }
+}

@@ -1,0 +1,335 @@
+//! Libraries of extensions as side modules: position-independent wasm in the standard dynamic-linking form (`dylink.0`).
+//!
+//! The output of [`library()`] is `NAME.wasm` and its [`Shape`]. The module carries, in its own data, the table in which `dlsym` finds its symbols.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+use wasmparser::{
+    Dylink0Subsection, ExternalKind, KnownCustom, Operator, Parser, Payload, TypeRef,
+};
+
+use super::libc::copy_tree;
+use super::parallel::object_name;
+use super::postgres::TREE;
+use super::{GuestCtx, flags};
+use crate::process;
+
+/// Changes when the recipe's result does.
+pub(super) const VERSION: u32 = 2;
+
+/// The module's entry in the list that `dlopen` searches.
+const ENTRY: &str = "guest_library_entry";
+/// Functions that the host calls when it puts a module into an image.
+const HOST_CALLS: &[&str] = &["__wasm_apply_data_relocs", "__wasm_call_ctors"];
+
+/// How an extension's directory is prepared.
+#[derive(Clone, Debug)]
+pub struct ExtensionTree<'a> {
+    /// The extension: names the directory of its patches below `guest/extensions`.
+    pub name: &'a str,
+    /// Programs of the host that make more sources, run in the directory: perl and its arguments.
+    pub run: &'a [Vec<String>],
+    /// Grammars to run bison on: `x.y` becomes `x.c` and `x.h`.
+    pub bison: &'a [String],
+    /// Scanners to run flex on: `x.l` becomes `x.c`.
+    pub flex: &'a [String],
+}
+
+/// How a library is made.
+#[derive(Clone, Debug)]
+pub struct Library<'a> {
+    /// As `dlopen` knows it.
+    pub name: &'a str,
+    /// Patterns of C sources, relative to the extension's directory; those with a leading `!` take away.
+    pub sources: &'a [String],
+    /// More flags for the compiler; `@postgres@` stands for PostgreSQL's tree.
+    pub flags: &'a [String],
+}
+
+/// What a side module needs and has.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Shape {
+    /// Bytes of its data.
+    pub data_size: u32,
+    /// Alignment of its data, a power of two.
+    pub data_align: u32,
+    /// Slots of the table that it fills.
+    pub table_size: u32,
+    /// Functions it takes from the server.
+    pub functions: BTreeSet<String>,
+    /// Data it takes from the server.
+    pub data: BTreeSet<String>,
+    /// Functions of the server whose address it takes.
+    pub addresses: BTreeSet<String>,
+    /// Where its list entry lies in its data.
+    pub entry: u32,
+    /// Which functions it has for the host to call.
+    pub calls: Vec<String>,
+}
+
+impl Shape {
+    /// Reads what [`library()`] wrote.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        Ok(serde_json::from_slice(&bytes)?)
+    }
+}
+
+/// Copies an extension's directory, with other sources in directories of their names, its patches applied and its generated sources made.
+pub fn extension_tree(
+    ctx: &GuestCtx<'_>,
+    extension: &ExtensionTree<'_>,
+    source: &Path,
+    with: &[(String, PathBuf)],
+    out: &Path,
+) -> Result<()> {
+    copy_tree(ctx, source, out)?;
+    for (name, source) in with {
+        copy_tree(ctx, source, &out.join(name))?;
+    }
+    let patches = ctx.guest.join("extensions").join(extension.name);
+    if patches.is_dir() {
+        super::libc::patch_all(ctx, &patches, out)?;
+    }
+    let run = |words: &[&str]| -> Result<()> {
+        let (program, arguments) = words.split_first().context("an empty command")?;
+        let mut command = Command::new(program);
+        ctx.host.apply(&mut command);
+        process::logged(command.current_dir(out).args(arguments), ctx.log)
+    };
+    for words in extension.run {
+        run(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
+    }
+    for file in extension.bison {
+        let to = file.replace(".y", ".c");
+        run(&["bison", "-Wno-deprecated", "-d", "-o", &to, file])?;
+    }
+    for file in extension.flex {
+        let to = file.replace(".l", ".c");
+        run(&["flex", "-b", "-o", &to, file])?;
+    }
+    Ok(())
+}
+
+/// Compiles and links `library` from its extension's prepared directory; `postgres` is the output of that step.
+pub fn library(
+    ctx: &GuestCtx<'_>,
+    library: &Library<'_>,
+    dir: &Path,
+    postgres: &Path,
+    libc: &Path,
+    out: &Path,
+) -> Result<()> {
+    let tree = postgres.join(TREE);
+    let objects_dir = out.join("objects");
+    fs::create_dir_all(&objects_dir)?;
+    let (mut commands, mut objects) = (Vec::new(), Vec::new());
+    for (number, path) in sources(library, dir)?.into_iter().enumerate() {
+        let relative = path.strip_prefix(dir)?;
+        let object = objects_dir.join(format!("{number}-{}", object_name(relative)));
+        let mut command = side_cc(ctx, libc);
+        command.current_dir(dir);
+        for flag in library.flags {
+            command.arg(flag.replace("@postgres@", &tree.to_string_lossy()));
+        }
+        command
+            .arg("-I.")
+            .arg(format!("-I{}", tree.join("src/include").display()))
+            .arg("-c")
+            .arg(relative)
+            .arg("-o")
+            .arg(&object);
+        commands.push(command);
+        objects.push(object);
+    }
+    ctx.run_all(commands)?;
+    let wasm = out.join(format!("{}.wasm", library.name));
+    link(ctx, &objects, &[], &wasm)?;
+    let symbols = functions(&fs::read(&wasm)?)?;
+    let table = objects_dir.join("dl_entry.c");
+    fs::write(&table, entry_source(library.name, &symbols))?;
+    let object = table.with_extension("o");
+    let mut command = side_cc(ctx, libc);
+    command.arg("-c").arg(&table).arg("-o").arg(&object);
+    process::logged(&mut command, ctx.log)?;
+    objects.push(object);
+    link(ctx, &objects, &[format!("--export={ENTRY}")], &wasm)?;
+    let shape = shape(&fs::read(&wasm)?).with_context(|| format!("in {}", wasm.display()))?;
+    fs::write(out.join("shape.json"), serde_json::to_vec_pretty(&shape)?)?;
+    crate::cache::remove_tree(&objects_dir)
+}
+
+fn side_cc(ctx: &GuestCtx<'_>, libc: &Path) -> Command {
+    let mut command = ctx.guest_cc(libc);
+    command.args([flags::OPTIMISE, "-w"]).args(flags::SIDE);
+    command
+}
+
+fn sources(library: &Library<'_>, dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = BTreeSet::new();
+    for pattern in library.sources {
+        let (add, pattern) = match pattern.strip_prefix('!') {
+            Some(pattern) => (false, pattern),
+            None => (true, pattern.as_str()),
+        };
+        let before = found.len();
+        for path in glob::glob(&dir.join(pattern).to_string_lossy())? {
+            let path = path?;
+            if add {
+                found.insert(path);
+            } else {
+                found.remove(&path);
+            }
+        }
+        if found.len() == before {
+            bail!("{}: {pattern} names no source", library.name);
+        }
+    }
+    Ok(found.into_iter().collect())
+}
+
+fn link(ctx: &GuestCtx<'_>, objects: &[PathBuf], more: &[String], wasm: &Path) -> Result<()> {
+    let mut command = ctx.zig("wasm-ld");
+    command
+        .args(flags::SIDE_LINK)
+        .args(more)
+        .arg("-o")
+        .arg(wasm)
+        .args(objects);
+    process::logged(&mut command, ctx.log)
+}
+
+/// The exported functions: what `dlsym` can be asked for.
+fn functions(wasm: &[u8]) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        if let Payload::ExportSection(section) = payload? {
+            for export in section {
+                let export = export?;
+                if export.kind == ExternalKind::Func && !HOST_CALLS.contains(&export.name) {
+                    names.push(export.name.to_owned());
+                }
+            }
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn entry_source(name: &str, symbols: &[String]) -> String {
+    let mut text = String::from("/* Written by the build. */\n#include <dl_table.h>\n\n");
+    for symbol in symbols {
+        let _ = writeln!(text, "extern void {symbol}(void);");
+    }
+    text.push_str("static const struct guest_symbol symbols[] = {\n");
+    for symbol in symbols {
+        let _ = writeln!(text, "\t{{\"{symbol}\", (void *){symbol}}},");
+    }
+    let _ = write!(
+        text,
+        "\t{{0, 0}},\n}};\n\n__attribute__((visibility(\"default\"))) struct guest_linked_library {ENTRY} = {{{{\"{name}\", symbols}}, 0}};\n"
+    );
+    text
+}
+
+fn shape(wasm: &[u8]) -> Result<Shape> {
+    let mut memory = None;
+    let (mut functions, mut data, mut addresses) =
+        (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut offsets: Vec<Option<u32>> = Vec::new();
+    let (mut entry, mut calls) = (None, Vec::new());
+    for payload in Parser::new(0).parse_all(wasm) {
+        match payload? {
+            Payload::CustomSection(section) => {
+                if let KnownCustom::Dylink0(parts) = section.as_known() {
+                    for part in parts {
+                        if let Dylink0Subsection::MemInfo(info) = part? {
+                            memory = Some(info);
+                        }
+                    }
+                }
+            }
+            Payload::ImportSection(section) => {
+                for import in section.into_imports() {
+                    let import = import?;
+                    let name = import.name.to_owned();
+                    match (import.module, import.ty) {
+                        ("env", TypeRef::Func(_)) => {
+                            functions.insert(name);
+                        }
+                        ("GOT.mem", _) => {
+                            data.insert(name);
+                        }
+                        ("GOT.func", _) => {
+                            addresses.insert(name);
+                        }
+                        ("env", _) => {}
+                        (module, _) => bail!("it imports {module}.{name}"),
+                    }
+                    if matches!(import.ty, TypeRef::Global(_)) {
+                        offsets.push(None);
+                    }
+                }
+            }
+            Payload::GlobalSection(section) => {
+                for global in section {
+                    offsets.push(offset(&global?.init_expr)?);
+                }
+            }
+            Payload::ExportSection(section) => {
+                for export in section {
+                    let export = export?;
+                    if export.kind == ExternalKind::Global && export.name == ENTRY {
+                        entry = offsets.get(export.index as usize).copied().flatten();
+                    }
+                    if HOST_CALLS.contains(&export.name) {
+                        calls.push(export.name.to_owned());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let memory = memory.context("no dylink.0 section")?;
+    calls.sort();
+    Ok(Shape {
+        data_size: memory.memory_size,
+        data_align: 1 << memory.memory_alignment,
+        table_size: memory.table_size,
+        functions,
+        data,
+        addresses,
+        entry: entry.with_context(|| format!("it does not export {ENTRY}"))?,
+        calls,
+    })
+}
+
+/// An exported address: a constant, relative to the module's memory base.
+fn offset(expression: &wasmparser::ConstExpr<'_>) -> Result<Option<u32>> {
+    let mut value = None;
+    for operator in expression.get_operators_reader() {
+        if let Operator::I32Const { value: found } = operator? {
+            value = Some(found.cast_unsigned());
+        }
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::entry_source;
+
+    #[test]
+    fn the_entry_lists_every_function() {
+        let text = entry_source("uuid-ossp", &["a".to_owned(), "Pg_magic_func".to_owned()]);
+        assert!(text.contains("extern void a(void);"));
+        assert!(text.contains("{\"Pg_magic_func\", (void *)Pg_magic_func},"));
+        assert!(text.contains("guest_library_entry = {{\"uuid-ossp\", symbols}, 0};"));
+    }
+}

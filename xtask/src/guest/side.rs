@@ -1,0 +1,592 @@
+//! From a side module to a native library that is linked beside the server's.
+//!
+//! A side module has no instance. Its code gets the *server's* instance, so that memory, context, table and stack pointer are where the server's own code finds them, by the same
+//! constants; a function of it can stand in the server's table as it is, and a call of one of the server's functions is a direct C call. What is the module's own is constant
+//! once the build has given it its place: the base of its data and of its table slots, and the addresses it was told to look up in `GOT.mem` and `GOT.func`.
+//!
+//! Places follow from the catalogue's order, whether or not a module is linked into a given binary: a gap in memory nobody touches costs nothing.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::core::{Core, Name, Names, without_wrappers};
+use super::library::Shape;
+use super::rewrite::{self, Made};
+use super::{GuestCtx, Marks, compile, fences, flags};
+use crate::process;
+
+/// Changes when the recipe's result does.
+pub(super) const VERSION: u32 = 2;
+
+/// The descriptor's source, relative to `guest`.
+pub(super) const TEMPLATE: &str = "extensions/library.c.in";
+
+/// The data of each module begins at a multiple of this.
+const DATA_ALIGN: u32 = 64;
+
+/// Where a side module's data and table slots are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Address of its data.
+    pub memory_base: u32,
+    /// Its first slot. Behind its own come the slots of server functions whose address it takes.
+    pub table_base: u32,
+    /// Slots in all.
+    pub table_size: u32,
+}
+
+/// A module as [`translate`] takes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Side<'a> {
+    /// As `dlopen` knows it.
+    pub name: &'a str,
+    /// `NAME.wasm`.
+    pub wasm: &'a Path,
+    /// What it needs and has.
+    pub shape: &'a Shape,
+    /// Where it goes.
+    pub place: Place,
+}
+
+/// The linked and the translated server.
+#[derive(Clone, Copy, Debug)]
+pub struct Server<'a> {
+    /// What it offers.
+    pub core: &'a Core,
+    /// Under which names in C.
+    pub names: &'a Names,
+    /// The directory of its translation.
+    pub translated: &'a Path,
+}
+
+/// Gives every module its place, in the given order.
+pub fn places(core: &Core, shapes: &[(&str, &Shape)]) -> Result<Vec<Place>> {
+    let mut data = flags::DATA;
+    let mut slot = core.table.next_multiple_of(1024);
+    let mut places = Vec::new();
+    for (name, shape) in shapes {
+        missing(core, shape).with_context(|| format!("side module {name}"))?;
+        data = data.next_multiple_of(shape.data_align.max(DATA_ALIGN));
+        let own = foreign(core, shape).count();
+        let table_size = shape.table_size + u32::try_from(own)?;
+        places.push(Place {
+            memory_base: data,
+            table_base: slot,
+            table_size,
+        });
+        data += shape.data_size;
+        slot += table_size;
+        if data > core.data_start {
+            bail!(
+                "side modules up to {name} have {data} bytes of data, more than is left below the server's"
+            );
+        }
+        if slot > core.table + TABLE_ROOM {
+            bail!("side modules up to {name} take {slot} table slots, more than there are");
+        }
+    }
+    Ok(places)
+}
+
+/// `PGL_TABLE_ROOM` of `pglite_module.h`.
+const TABLE_ROOM: u32 = 32768;
+
+/// Server functions whose address the module takes and that have no slot of their own.
+fn foreign<'a>(core: &'a Core, shape: &'a Shape) -> impl Iterator<Item = &'a String> {
+    shape.addresses.iter().filter(|name| {
+        core.functions
+            .get(*name)
+            .is_none_or(|index| !core.slots.contains_key(index))
+    })
+}
+
+/// Fails if the module needs what the server does not offer.
+fn missing(core: &Core, shape: &Shape) -> Result<()> {
+    let functions = shape.functions.iter().chain(&shape.addresses);
+    let lacking: Vec<&str> = functions
+        .filter(|name| !core.functions.contains_key(*name))
+        .chain(
+            shape
+                .data
+                .iter()
+                .filter(|name| !core.data.contains_key(*name)),
+        )
+        .map(String::as_str)
+        .filter(|name| *name != "__c_longjmp")
+        .collect();
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "the server has no {} (functions of the C library can be added to guest/exports.txt)",
+        lacking.join(", ")
+    )
+}
+
+/// The part of a C name that stands for a library: `uuid-ossp` is `uuid_ossp`.
+pub fn identifier(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+/// Translates and compiles a side module to `libpglite_ext_NAME.a` in `out`.
+pub fn build(
+    ctx: &GuestCtx<'_>,
+    side: Side<'_>,
+    server: Server<'_>,
+    target: &str,
+    marks: Marks<'_>,
+    out: &Path,
+) -> Result<()> {
+    let source = translate(ctx, side, server, marks, out)?;
+    let object = source.with_extension("o");
+    let mut command = ctx.zig("cc");
+    command
+        .args(["-target", &compile::zig_target(target)?])
+        .args(flags::native_flags())
+        .arg("-include")
+        .arg(ctx.guest.join("runtime/rt.h"))
+        .arg("-I")
+        .arg(ctx.guest.join("runtime"))
+        .arg("-I")
+        .arg(ctx.wabt.join("wasm2c"))
+        .arg("-I")
+        .arg(server.translated)
+        .arg("-c")
+        .arg(&source)
+        .arg("-o")
+        .arg(&object);
+    process::logged(&mut command, ctx.log)?;
+    ctx.archive(&out.join(archive_name(side.name)), &[object])
+}
+
+/// The file name of a module's native library.
+pub fn archive_name(name: &str) -> String {
+    format!("libpglite_ext_{}.a", identifier(name))
+}
+
+/// wasm2c and the rewrites; returns the C file.
+fn translate(
+    ctx: &GuestCtx<'_>,
+    side: Side<'_>,
+    server: Server<'_>,
+    marks: Marks<'_>,
+    out: &Path,
+) -> Result<PathBuf> {
+    // wasm2c would double the underscores.
+    let module: String = side
+        .name
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect();
+    let source = out.join(format!("{module}.c"));
+    let mut command = Command::new(ctx.wabt.join("bin/wasm2c"));
+    command
+        .args(["--enable-threads", "-n", &module, "-o"])
+        .arg(&source)
+        .arg(side.wasm);
+    process::logged(&mut command, ctx.log)?;
+    let header = source.with_extension("h");
+    let declared = fs::read_to_string(&header)?;
+    let imports = Imports::read(&declared, side, server)?;
+    fs::write(&header, imports.header(&declared))?;
+
+    let text = fs::read_to_string(&source)?;
+    let mut exports = Names::default();
+    let text = without_wrappers(&text, "", &mut exports)?;
+    let text = imports.source(&text, &module, server.names)?;
+    let mut made = Made::default();
+    let text = rewrite::header(&rewrite::source(&text, &mut made)?, &mut made)?;
+    let counts = fences::count(&fs::read(side.wasm)?)?;
+    if (made.atomics, made.fences) != (counts.accesses, counts.fences) {
+        bail!(
+            "{counts:?} in {}, but {made:?} in its translation",
+            side.name
+        );
+    }
+    if let Some(line) = text.lines().find(|line| line.contains("instance->w2c_")) {
+        bail!("this use of the instance is not known: {}", line.trim());
+    }
+    let head = format!(
+        "#include \"postgres.h\"\n#define PGL_MAIN(instance) ((w2c_postgres *)(instance))\n#define PGL_MEMORY_BASE {}u\n#define PGL_TABLE_BASE {}u\n",
+        side.place.memory_base, side.place.table_base
+    );
+    let glue = imports.glue(ctx, side, &module, server, &exports, marks)?;
+    fs::write(&source, head + &text + &glue)?;
+    Ok(source)
+}
+
+/// What the names of a module's imports in its C stand for.
+struct Imports {
+    /// C functions of the server by the module's name for them.
+    functions: BTreeMap<String, String>,
+    /// Constants by the module's name for a `GOT` entry.
+    constants: BTreeMap<String, u32>,
+    /// Slots to fill with server functions.
+    slots: Vec<(u32, Name, u32)>,
+}
+
+impl Imports {
+    fn read(header: &str, side: Side<'_>, server: Server<'_>) -> Result<Self> {
+        let core = server.core;
+        let name_of = |wanted: &str| {
+            server
+                .names
+                .functions
+                .get(wanted)
+                .with_context(|| format!("the translated server has no {wanted}"))
+        };
+        let mut found = Self {
+            functions: BTreeMap::new(),
+            constants: BTreeMap::new(),
+            slots: Vec::new(),
+        };
+        let mut next_slot = side.place.table_base + side.shape.table_size;
+        let mut lines = header.lines();
+        while let Some(line) = lines.next() {
+            let Some((module, name)) = line
+                .trim()
+                .strip_prefix("/* import: '")
+                .and_then(|rest| rest.strip_suffix("' */")?.split_once("' '"))
+            else {
+                continue;
+            };
+            let declaration = lines.next().unwrap_or_default();
+            match module {
+                "GOT.mem" => {
+                    let address = core.data.get(name).context("unknown data")?;
+                    found.constants.insert(last_word(declaration), *address);
+                }
+                "GOT.func" => {
+                    let index = core.functions.get(name).context("unknown function")?;
+                    let slot = match core.slots.get(index) {
+                        Some(slot) => *slot,
+                        None => {
+                            let ty = core.types.get(*index as usize).context("its type")?;
+                            found.slots.push((next_slot, name_of(name)?.clone(), *ty));
+                            next_slot += 1;
+                            next_slot - 1
+                        }
+                    };
+                    found.constants.insert(last_word(declaration), slot);
+                }
+                "env" if declaration.contains('(') => {
+                    let (ours, signature) = prototype(declaration, "struct w2c_env*")
+                        .with_context(|| format!("no prototype: {declaration}"))?;
+                    let name = name_of(name)?;
+                    if name.signature != signature {
+                        bail!(
+                            "{} takes {} as {signature}, but it is {}",
+                            side.name,
+                            name.c,
+                            name.signature
+                        );
+                    }
+                    found.functions.insert(ours, name.c.clone());
+                }
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// The header without what is only for other linkers, its imports under the server's names.
+    fn header(&self, text: &str) -> String {
+        let mut out = String::with_capacity(text.len());
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
+            if line.starts_with("/* export: '") {
+                lines.next();
+                continue;
+            }
+            if line.starts_with("void wasm_tailcall_") || line.starts_with("void wasm2c_") {
+                continue;
+            }
+            if line.starts_with("extern const wasm_rt_tag_t ") {
+                continue;
+            }
+            out.push_str(&self.functions_in(line));
+            out.push('\n');
+        }
+        out
+    }
+
+    /// Replaces the names of imported functions.
+    fn functions_in(&self, line: &str) -> String {
+        replace_words(line, "w2c_env_", |word| self.functions.get(word).cloned())
+    }
+
+    fn source(&self, text: &str, module: &str, names: &Names) -> Result<String> {
+        let globals = globals(text, module, &self.constants)?;
+        let instantiate = format!("void wasm2c_{module}_instantiate(");
+        let mut out = String::with_capacity(text.len());
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
+            if line.starts_with("/* handler for missing tail-call")
+                || line.starts_with("static void init_instance_import(")
+                || line.starts_with("static void init_globals(")
+            {
+                for line in lines.by_ref() {
+                    if line == "}" {
+                        break;
+                    }
+                }
+                continue;
+            }
+            if line.starts_with("  init_instance_import(") || line.starts_with("  init_globals(") {
+                continue;
+            }
+            if line.starts_with(&instantiate) {
+                let _ = writeln!(
+                    out,
+                    "static void pgl_instantiate_module(w2c_{module}* instance) {{"
+                );
+                continue;
+            }
+            let mut line = self.functions_in(line);
+            if line.contains("w2c_env_0x5F_c_longjmp") {
+                line = line.replace("w2c_env_0x5F_c_longjmp", &format!("&{}", names.tag));
+            }
+            if line.contains("instance->") {
+                line = self.instance_in(&line, &globals)?;
+            }
+            out.push_str(&line);
+            out.push('\n');
+        }
+        Ok(format!("extern const char {};\n{out}", names.tag))
+    }
+
+    fn instance_in(&self, line: &str, globals: &BTreeMap<String, String>) -> Result<String> {
+        const TABLE: &str = "(*instance->w2c_env_0x5F_indirect_function_table)";
+        let mut line = line.to_owned();
+        while let Some(end) = line.find("].module_instance") {
+            let start = line[..end]
+                .rfind(&format!("{TABLE}.data["))
+                .with_context(|| format!("a call through another table: {}", line.trim()))?;
+            line.replace_range(start..end + "].module_instance".len(), "instance");
+        }
+        let mut line = line
+            .replace(TABLE, "(PGL_MAIN(instance)->w2c_T0)")
+            .replace(
+                "instance->w2c_env_0x5F_indirect_function_table",
+                "&PGL_MAIN(instance)->w2c_T0",
+            )
+            .replace(
+                "(*instance->w2c_env_0x5F_stack_pointer)",
+                "(PGL_MAIN(instance)->w2c_0x5F_stack_pointer)",
+            )
+            .replace("(*instance->w2c_env_0x5F_memory_base)", "PGL_MEMORY_BASE")
+            .replace("(*instance->w2c_env_0x5F_table_base)", "PGL_TABLE_BASE")
+            .replace("(*instance->w2c_env_memory)", "(*pgl_instantiating)")
+            .replace("instance->w2c_env_instance", "(struct w2c_env *)instance");
+        if line.contains("(*instance->w2c_GOT") {
+            line = replace_words(&line, "(*instance->", |word| {
+                let address = self.constants.get(word.strip_prefix("(*instance->")?)?;
+                Some(format!("({address}u"))
+            });
+        }
+        if line.contains("instance->w2c_GOT") {
+            line = replace_words(&line, "instance->", |word| {
+                globals.get(word.strip_prefix("instance->")?).cloned()
+            });
+        }
+        Ok(line)
+    }
+
+    /// What is appended to the translation: the library's descriptor.
+    fn glue(
+        &self,
+        ctx: &GuestCtx<'_>,
+        side: Side<'_>,
+        module: &str,
+        server: Server<'_>,
+        exports: &Names,
+        marks: Marks<'_>,
+    ) -> Result<String> {
+        let mut before = String::new();
+        let mut slots = String::new();
+        for (slot, name, ty) in &self.slots {
+            let wanted = format!("w2c_postgres_t{ty}");
+            let ty = server
+                .names
+                .types
+                .iter()
+                .find_map(|(text, name)| (*name == wanted).then_some(text))
+                .with_context(|| format!("the translated server has no type {wanted}"))?;
+            let _ = writeln!(before, "{};", name.prototype("struct w2c_env*"));
+            let _ = writeln!(
+                slots,
+                "\tPGL_MAIN(instance)->w2c_T0.data[{slot}] = (wasm_rt_funcref_t){{.func_type = {ty}, .func = (wasm_rt_function_ptr_t){}}};",
+                name.c
+            );
+        }
+        let mut calls = String::new();
+        for call in &side.shape.calls {
+            let name = exports.functions.get(call).context("its host calls")?;
+            let _ = writeln!(calls, "\t{}(instance);", name.c);
+        }
+        let head = server
+            .core
+            .data
+            .get("guest_linked_libraries")
+            .context("the server has no guest_linked_libraries")?;
+        let template = fs::read_to_string(ctx.guest.join(TEMPLATE))?;
+        let text = template
+            .replace("@TYPE@", &format!("w2c_{module}"))
+            .replace(
+                "@ENTRY@",
+                &format!("PGL_MEMORY_BASE + {}u", side.shape.entry),
+            )
+            .replace("@SLOTS@", &slots)
+            .replace("@CALLS@", &calls)
+            .replace("@HEAD@", &format!("{head}u"))
+            .replace("@IDENTIFIER@", &identifier(side.name))
+            .replace("@NAME@", side.name)
+            .replace("@DATA_SIZE@", &format!("{}u", side.shape.data_size))
+            .replace("@TABLE_SIZE@", &format!("{}u", side.place.table_size))
+            .replace("@CORE@", marks.core)
+            .replace("@FINGERPRINT@", marks.fingerprint);
+        Ok(before + &text)
+    }
+}
+
+/// The values of the module's own globals, all of which are constants: addresses inside it.
+fn globals(
+    text: &str,
+    module: &str,
+    constants: &BTreeMap<String, u32>,
+) -> Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    let head = format!("static void init_globals(w2c_{module}* instance) {{");
+    let body = text.lines().skip_while(|line| **line != head).skip(1);
+    for line in body.take_while(|line| *line != "}") {
+        let (name, value) = line
+            .trim()
+            .strip_prefix("instance->")
+            .and_then(|rest| rest.strip_suffix(';')?.split_once(" = "))
+            .with_context(|| format!("an unknown global: {line}"))?;
+        let value = value
+            .replace("(*instance->w2c_env_0x5F_memory_base)", "PGL_MEMORY_BASE")
+            .replace("(*instance->w2c_env_0x5F_table_base)", "PGL_TABLE_BASE");
+        if value.contains("instance->") {
+            bail!(
+                "a global that is not a constant ({} known): {line}",
+                constants.len()
+            );
+        }
+        found.insert(name.to_owned(), format!("({value})"));
+    }
+    Ok(found)
+}
+
+/// `u32 *w2c_GOT0x2Emem_x;` has the last word `w2c_GOT0x2Emem_x`.
+fn last_word(declaration: &str) -> String {
+    let words = declaration.trim().trim_end_matches(';');
+    words
+        .rsplit([' ', '*'])
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// Name and signature of a prototype whose first parameter has the type `first`.
+pub(super) fn prototype(line: &str, first: &str) -> Option<(String, String)> {
+    let (head, rest) = line.strip_suffix(");")?.split_once('(')?;
+    let (result, name) = head.rsplit_once(' ')?;
+    let result = result.strip_prefix("static ").unwrap_or(result);
+    let parameters = rest.strip_prefix(first)?;
+    Some((name.to_owned(), format!("{result}({parameters})")))
+}
+
+/// Replaces words that begin with `start` by what `by` says; a word goes on as a C identifier does.
+fn replace_words(line: &str, start: &str, by: impl Fn(&str) -> Option<String>) -> String {
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(at) = rest.find(start) {
+        let inside = rest[..at].chars().next_back().is_some_and(is_word);
+        let end = rest[at + start.len()..]
+            .find(|c| !is_word(c))
+            .map_or(rest.len(), |end| at + start.len() + end);
+        out.push_str(&rest[..at]);
+        match by(&rest[at..end]) {
+            Some(word) if !inside => out.push_str(&word),
+            _ => out.push_str(&rest[at..end]),
+        }
+        rest = &rest[end..];
+    }
+    out.push_str(rest);
+    out
+}
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_replaced_whole() {
+        let by = |word: &str| (word == "w2c_env_a").then(|| "b".to_owned());
+        assert_eq!(
+            replace_words("w2c_env_a(w2c_env_ab, xw2c_env_a)", "w2c_env_", by),
+            "b(w2c_env_ab, xw2c_env_a)"
+        );
+    }
+
+    #[test]
+    fn signatures_without_their_first_parameter() {
+        assert_eq!(
+            prototype(
+                "u32 w2c_env_f(struct w2c_env*, u32, f64);",
+                "struct w2c_env*"
+            ),
+            Some(("w2c_env_f".to_owned(), "u32(, u32, f64)".to_owned()))
+        );
+        assert_eq!(
+            prototype("static void g(w2c_p*);", "w2c_p*"),
+            Some(("g".to_owned(), "void()".to_owned()))
+        );
+        assert_eq!(last_word("  u32 *w2c_GOT0x2Emem_x;"), "w2c_GOT0x2Emem_x");
+    }
+
+    #[test]
+    fn places_follow_each_other_and_what_is_missing_is_named() {
+        let mut core = Core {
+            table: 100,
+            data_start: 8 << 20,
+            ..Core::default()
+        };
+        core.functions.insert("f".to_owned(), 7);
+        let mut shape = Shape {
+            data_size: 100,
+            data_align: 16,
+            table_size: 3,
+            functions: ["f".to_owned()].into(),
+            data: [].into(),
+            addresses: ["f".to_owned()].into(),
+            entry: 0,
+            calls: Vec::new(),
+        };
+        let found = places(&core, &[("a", &shape), ("b", &shape)]).unwrap();
+        assert_eq!(
+            (
+                found[1].memory_base,
+                found[1].table_base,
+                found[1].table_size
+            ),
+            (0x1_0000 + 128, 1024 + 4, 4)
+        );
+        shape.data.insert("gone".to_owned());
+        let error = format!("{:#}", places(&core, &[("a", &shape)]).unwrap_err());
+        assert!(
+            error.contains("gone") && error.contains("side module a"),
+            "{error}"
+        );
+    }
+}
