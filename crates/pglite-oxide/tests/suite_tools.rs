@@ -23,6 +23,8 @@ INSERT INTO author (name, feels) VALUES ('O''Brien', 'ok'), (E'tab\tback\\slash'
 INSERT INTO book (author, title, body, tags, n) SELECT 1 + i % 3, 'title ' || i, decode(md5(i::text), 'hex'), ARRAY['a', NULL, i::text], i * 1.5 FROM generate_series(1, 1000) i;
 INSERT INTO "Odd Name"."select" VALUES (1);
 SELECT lo_from_bytea(4242, 'large object');
+CREATE EXTENSION hstore;
+ALTER TABLE author ADD h hstore DEFAULT 'a=>1, b=>NULL';
 "#;
 
 fn filled() -> Pglite {
@@ -414,6 +416,7 @@ fn the_other_programs_run() {
         ("vacuumdb", &["--all", "--analyze", "--jobs=2"][..]),
         ("reindexdb", &["--jobs=2"]),
         ("clusterdb", &[]),
+        ("pg_amcheck", &["--install-missing", "--heapallindexed"]),
         ("createuser", &["worker"]),
         ("createdb", &["--owner=worker", "work"]),
         ("dropdb", &["work"]),
