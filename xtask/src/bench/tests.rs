@@ -229,7 +229,7 @@ impl Served {
 }
 
 #[cfg(test)]
-mod tests {
+mod units {
     use super::*;
 
     #[test]
