@@ -4,7 +4,7 @@ use std::fs;
 
 use pglite_oxide_asset_locator::{LocateError, MANIFEST_FILE, open};
 
-const GOOD: &str = r#"{"version": 2, "fingerprint": "f", "target": "t", "inputs": [], "steps": [], "libraries": {"postgres": "lib/libp.a"},
+const GOOD: &str = r#"{"version": 2, "fingerprint": "f", "target": "t", "inputs": [], "steps": [], "libraries": {"postgres": "lib/libp.a"}, "extensions": {},
     "images": {"share": {"file": "share.img", "fingerprint": "0", "bytes": 3}}, "sizes": {}}"#;
 
 fn directory(manifest: &str) -> tempfile::TempDir {
