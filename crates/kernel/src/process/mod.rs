@@ -343,6 +343,13 @@ impl Process {
     }
 }
 
+impl Drop for Process {
+    fn drop(&mut self) {
+        // A deadline of its in the queue would keep the timer thread for nothing.
+        timer::purge();
+    }
+}
+
 impl Sleeper for Process {
     fn waiter(&self) -> &Arc<Waiter> {
         &self.waiter

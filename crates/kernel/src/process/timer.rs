@@ -144,10 +144,13 @@ pub(super) fn wake_at(at: Instant, process: Weak<Process>) {
 /// Forgets what belongs to processes that are no more, so that the thread can end.
 pub(crate) fn purge() {
     let mut queue = lock(&QUEUE);
+    let before = queue.due.len();
     queue
         .due
         .retain(|_, (process, _)| process.strong_count() > 0);
-    CHANGED.notify_one();
+    if queue.due.len() < before {
+        CHANGED.notify_one();
+    }
 }
 
 fn run() {
