@@ -19,6 +19,7 @@ mod process;
 mod progress;
 mod regress;
 mod release;
+mod soak;
 mod suite;
 mod tools;
 mod unpack;
@@ -65,6 +66,8 @@ enum Command {
     Dumps(regress::DumpsOptions),
     /// Measures the embedded server beside native PostgreSQL
     Bench(bench::Options),
+    /// Tests that run for long, with the numbers that they are meant for
+    Soak(soak::Options),
     /// Trains the profile that the optimiser uses and stores it as an input of the build
     Pgo(pgo::Options),
     /// Writes what follows from the catalogue of extensions: cargo features, constants, documentation
@@ -97,6 +100,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Dumps(options) => return regress::dumps(&options),
         Command::Bench(options) => bench::run(&options)?,
         Command::Extensions(options) => extensions::run(&options)?,
+        Command::Soak(options) => soak::run(&options)?,
         Command::Release(options) => release::run(&options)?,
         Command::Pgo(options) => pgo::run(&options)?,
     }

@@ -52,6 +52,14 @@ pub fn native_postgres() -> Result<PathBuf> {
     tools::native_postgres(&cache, &Fetcher::new(&cache))
 }
 
+/// True where `cargo nextest` is installed.
+pub fn has_nextest() -> bool {
+    cargo()
+        .args(["nextest", "--version"])
+        .output()
+        .is_ok_and(|output| output.status.success())
+}
+
 /// The assets, and native PostgreSQL's client tools for the tests.
 pub fn setup() -> Result<()> {
     assets()?;
@@ -71,10 +79,7 @@ pub fn run(options: &Options) -> Result<()> {
         };
         command.env("PGLITE_OXIDE_NATIVE", &native);
     };
-    let nextest = cargo()
-        .args(["nextest", "--version"])
-        .output()
-        .is_ok_and(|output| output.status.success());
+    let nextest = has_nextest();
     let mut command = cargo();
     if nextest {
         command.args(["nextest", "run", "--no-fail-fast"]);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use pglite_oxide::PgliteServer;
+use pglite_oxide::{Pglite, PgliteServer};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -21,22 +21,32 @@ pub(crate) struct Options {
     /// A setting of PostgreSQL
     #[arg(long, value_name = "NAME=VALUE")]
     config: Vec<String>,
+    /// Serves a database that was opened from a snapshot of one with these options, which is gone by then
+    #[arg(long, conflicts_with = "path")]
+    forked: bool,
 }
 
 /// Serves until standard input ends.
 pub(crate) fn run(options: Options) -> Result<()> {
     let mut builder = PgliteServer::builder().tcp("127.0.0.1:0".parse()?);
+    let mut original = Pglite::builder().fresh_temporary();
     for setting in &options.config {
         let (name, value) = setting
             .split_once('=')
             .context("--config takes NAME=VALUE")?;
         builder = builder.postgres_config(name, value);
+        original = original.postgres_config(name, value);
     }
     for directory in options.mount {
-        builder = builder.grant_directory(directory);
+        builder = builder.grant_directory(&directory);
+        original = original.grant_directory(directory);
     }
     if let Some(path) = options.path {
         builder = builder.path(path);
+    }
+    if options.forked {
+        let snapshot = original.open()?.snapshot()?;
+        builder = builder.snapshot(&snapshot);
     }
     if options.no_password {
         builder = builder.without_password();

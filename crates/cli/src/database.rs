@@ -106,7 +106,6 @@ impl Open {
 
 impl Place {
     /// A builder of a server for it.
-    #[must_use]
     pub fn server(self) -> pglite_oxide::PgliteServerBuilder {
         let builder = PgliteServer::builder().postgres_configs(self.settings);
         match self.path {

@@ -4,6 +4,7 @@ use std::io;
 use std::io::IsTerminal as _;
 
 use clap::Args;
+use pglite_oxide::Output;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -67,13 +68,21 @@ pub fn tool(options: Tool) -> Outcome {
 /// Runs a program with this process's standard streams and signals; its exit code.
 pub fn attach(open: &Open, name: &str, args: &[String], files: bool) -> Outcome {
     let cluster = open.connector.cluster();
+    let (to_terminal, complains_to_terminal) =
+        (io::stdout().is_terminal(), io::stderr().is_terminal());
+    let stderr = if to_terminal && complains_to_terminal {
+        // One stream, so that messages appear where they belong.
+        Output::AsStdout
+    } else {
+        terminal::output(complains_to_terminal)
+    };
     let mut program = open
         .connector
         .program(name)
         .stdin(terminal::input())
-        .stdout(terminal::output(io::stdout().is_terminal()))
-        .stderr(terminal::output(io::stderr().is_terminal()));
-    if io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        .stdout(terminal::output(to_terminal))
+        .stderr(stderr);
+    if complains_to_terminal && std::env::var_os("NO_COLOR").is_none() {
         program = program.env("PG_COLOR", "auto");
     }
     if files {

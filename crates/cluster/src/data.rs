@@ -183,9 +183,7 @@ fn walk<E: From<Errno>>(
     directory: &str,
     each: &mut impl FnMut(&str, &DataEntry) -> Result<(), E>,
 ) -> Result<(), E> {
-    let entries = files
-        .read_dir(directory)
-        .map_err(|error| errno(error).into())?;
+    let entries = files.read_dir(directory).map_err(errno)?;
     for found in entries {
         let path = if directory.is_empty() {
             found.name
@@ -198,15 +196,11 @@ fn walk<E: From<Errno>>(
                 walk(files, &path, each)?;
             }
             FileKind::Regular => {
-                let stat = files
-                    .stat(&path, false)
-                    .map_err(|error| errno(error).into())?;
+                let stat = files.stat(&path, false).map_err(errno)?;
                 each(&path, &DataEntry::File(stat.size))?;
             }
             FileKind::Symlink => {
-                let target = files
-                    .read_link(&path)
-                    .map_err(|error| errno(error).into())?;
+                let target = files.read_link(&path).map_err(errno)?;
                 each(&path, &DataEntry::Symlink(target))?;
             }
             _ => {}

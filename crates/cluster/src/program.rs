@@ -52,6 +52,8 @@ pub enum Output {
     Piped,
     /// The same, and the program takes it for a terminal.
     Terminal(TerminalSize),
+    /// For standard error: where standard output goes, in the order of writing.
+    AsStdout,
     /// To a function, line by line, on the program's thread.
     Lines(Arc<dyn Fn(&str) + Send + Sync>),
 }
@@ -252,7 +254,10 @@ impl Cluster {
         let home = Arc::new(GrantedDirectory::new(Arc::new(MemFs::new()))?);
         let (stdin, given_input) = input(&kernel, program.stdin)?;
         let (stdout, taken_output) = output(&kernel, program.stdout)?;
-        let (stderr, taken_error) = output(&kernel, program.stderr)?;
+        let (stderr, taken_error) = match program.stderr {
+            Output::AsStdout => (Arc::clone(&stdout), None),
+            other => output(&kernel, other)?,
+        };
         let mut argv = vec![path.clone()];
         argv.extend(program.args);
         let mut granted = program.granted;
@@ -327,7 +332,7 @@ fn input(kernel: &Kernel, input: Input) -> Result<Descriptor, Errno> {
 
 fn output(kernel: &Kernel, output: Output) -> Result<Descriptor, Errno> {
     Ok(match output {
-        Output::Null => (world::null(kernel)?, None),
+        Output::Null | Output::AsStdout => (world::null(kernel)?, None),
         Output::Piped => {
             let (guest, host) = pipe::to_host();
             (guest, Some(host))

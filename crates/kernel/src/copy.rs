@@ -1,6 +1,6 @@
 //! Copies of whole kernels: every process, file, stream and segment as they are at one instant, sharing memory until either side writes.
 //!
-//! The original's processes are stopped at a system call for the length of the copy ([`crate::process::rest`]); nothing has to be at rest by itself.
+//! The original's processes are stopped at a system call for the length of the copy (`process::rest`); nothing has to be at rest by itself.
 //! A copy begins frozen. It can be kept as it is, to be copied again, or be let go on ([`Kernel::go_on`]).
 //!
 //! What the copy does not have is the outside: connections of the host end as if the peer had closed them, but for those that the caller keeps; granted listeners

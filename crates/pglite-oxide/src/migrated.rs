@@ -43,8 +43,11 @@ struct Forks {
     snapshot: Option<Snapshot>,
 }
 
-/// Templates of this process.
-static TEMPLATES: Mutex<Option<HashMap<String, Arc<Mutex<Option<Template>>>>>> = Mutex::new(None);
+/// A template, once it is made; locked while somebody makes it.
+type Slot = Arc<Mutex<Option<Template>>>;
+
+/// Templates of this process by their full keys.
+static TEMPLATES: Mutex<Option<HashMap<String, Slot>>> = Mutex::new(None);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -136,7 +136,7 @@ impl Connector {
     /// Restores a dump in the directory format from a directory of the host, with `jobs` processes at a time.
     ///
     /// # Errors
-    /// See [`Self::restore`].
+    /// See [`Self::restore_dump`].
     pub fn restore_directory(
         &self,
         directory: impl AsRef<Path>,
@@ -230,10 +230,10 @@ fn read_head(dump: &mut impl Read, head: &mut [u8]) -> Result<usize> {
 macro_rules! delegates {
     ($handle:ty) => {
         impl $handle {
-            /// Restores a dump into the database: see [`Connector::restore`].
+            /// Restores a dump into the database: see [`Connector::restore_dump`].
             ///
             /// # Errors
-            /// See [`Connector::restore`].
+            /// See [`Connector::restore_dump`].
             pub fn restore_dump(&self, dump: impl Read) -> Result<u64> {
                 self.connector()
                     .restore_dump(dump, &PgRestoreOptions::new())

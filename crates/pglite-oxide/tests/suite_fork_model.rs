@@ -349,14 +349,14 @@ impl World {
         }
     }
 
-    /// What others see, and what is left when everything is over.
+    /// What is left when everything is over, and that others see the same.
     fn end(mut self) {
         for (db, model) in &mut self.databases {
-            compare_tables(&mut db.connect().unwrap(), &model.committed);
             if db.is_in_transaction() {
                 db.exec("ROLLBACK", None).unwrap();
             }
             compare_tables(db, &model.committed);
+            compare_tables(&mut db.connect().unwrap(), &model.committed);
         }
     }
 }

@@ -150,8 +150,9 @@ fn one_after_the_other(count: usize) {
         late.threads <= early.threads + STRAY_THREADS,
         "threads: {early}, then {late}"
     );
+    // The original's processes keep files of what they were last copied as, a few each.
     assert!(
-        late.descriptors <= early.descriptors + 2,
+        late.descriptors <= early.descriptors + 24,
         "descriptors: {early}, then {late}"
     );
     // One space that stayed would be 8 GiB.

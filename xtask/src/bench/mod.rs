@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: builds the driver (`bench/driver`) and runs it beside native PostgreSQL.
 
+mod tests;
+
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -10,7 +12,8 @@ use crate::{process, suite};
 /// What to measure.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The groups to measure [default: all]: starts, forks, round-trips, speed, pgbench
+    /// The groups to measure [default: all]: starts, forks, round-trips, speed, pgbench; and, only if it is named, tests:
+    /// what a test costs that has a database of its own
     rows: Vec<String>,
     /// Writes every sample to this file
     #[arg(long, value_name = "FILE")]
@@ -22,6 +25,12 @@ pub(crate) struct Options {
 
 /// Builds the driver in release mode and hands over to it.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.rows.iter().any(|row| row == "tests") {
+        tests::run(options.quick)?;
+        if options.rows.len() == 1 {
+            return Ok(());
+        }
+    }
     let native = match std::env::var_os("PGLITE_OXIDE_NATIVE") {
         Some(dir) => PathBuf::from(dir),
         None => suite::native_postgres()?,
@@ -37,7 +46,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     command
         .args(["--", "run", "--native"])
         .arg(native)
-        .args(&options.rows);
+        .args(options.rows.iter().filter(|row| *row != "tests"));
     if options.quick {
         command.arg("--quick");
     }

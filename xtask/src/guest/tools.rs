@@ -1,6 +1,6 @@
 //! PostgreSQL's client programs as one module, `tools`: many `main`s that share libpq, libpgcommon and libpgfeutils.
 //!
-//! Output: one object for each directory of `src/bin`, linked in itself and with its symbols made local ([`localise`]), the dispatcher, copies of the
+//! Output: one object for each directory of `src/bin`, linked in itself and with its symbols made local (`symbols::localise`), the dispatcher, copies of the
 //! libraries, and `tools.objects`, which [`super::link()`] reads. The source tree of [`super::postgres()`] is copied, so that these programs can be
 //! changed without building the server again.
 

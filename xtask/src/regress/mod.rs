@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// Against a running server that can read and write the files of this machine (postgres://...)
     #[arg(long, conflicts_with = "native")]
     url: Option<String>,
+    /// Against ours opened from a snapshot: what its suites pass, its copies must pass
+    #[arg(long, conflicts_with_all = ["native", "url"])]
+    forked: bool,
     /// Only these tests, in this order (the core suite runs `test_setup` first)
     #[arg(long, value_delimiter = ',')]
     tests: Vec<String>,
@@ -108,6 +111,7 @@ pub(crate) fn run(suite: Suite, options: &Options) -> Result<ExitCode> {
     let which = match (&options.url, options.native) {
         (Some(url), _) => Which::Url(url.clone()),
         (None, true) => Which::Native,
+        (None, false) if options.forked => Which::Forked,
         (None, false) => Which::Embedded,
     };
     let target = Target::start(&which, &files, &work.path, &options.config)?;
@@ -119,7 +123,7 @@ pub(crate) fn run(suite: Suite, options: &Options) -> Result<ExitCode> {
 
     // Native PostgreSQL and foreign servers must pass everything: the list explains what *our* platform does not do.
     let expected = match which {
-        Which::Embedded => {
+        Which::Embedded | Which::Forked => {
             Expected::read(&crate::suite::workspace()?.join(suite.expected_failures()))?
         }
         Which::Native | Which::Url(_) => Expected::default(),

@@ -1,5 +1,6 @@
 //! The server under test.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ const SETTINGS: &[(&str, &str)] = &[
 pub(crate) enum Which {
     /// Ours, in a process of its own.
     Embedded,
+    /// Ours, opened from a snapshot of another one.
+    Forked,
     /// Native PostgreSQL of the same version.
     Native,
     /// A running one.
@@ -64,7 +67,8 @@ impl Target {
             settings.push((name.to_owned(), value.to_owned()));
         }
         match which {
-            Which::Embedded => Self::embedded(work, None, &settings),
+            Which::Embedded => Self::embedded(work, &[], &settings),
+            Which::Forked => Self::embedded(work, &["--forked".as_ref()], &settings),
             Which::Native => {
                 let library_dir = files.native_library(work)?;
                 let mut cluster = Cluster::init_trusting(files.install(), &settings)?;
@@ -93,10 +97,10 @@ impl Target {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        Self::embedded(work, Some(root), &settings)
+        Self::embedded(work, &["--path".as_ref(), root.as_os_str()], &settings)
     }
 
-    fn embedded(work: &Path, root: Option<&Path>, settings: &[(String, String)]) -> Result<Self> {
+    fn embedded(work: &Path, how: &[&OsStr], settings: &[(String, String)]) -> Result<Self> {
         let mut command = crate::suite::cargo();
         command.args([
             "run",
@@ -108,9 +112,7 @@ impl Target {
             "serve",
             "--no-password",
         ]);
-        if let Some(root) = root {
-            command.arg("--path").arg(root);
-        }
+        command.args(how);
         command.arg("--mount").arg(work.join("input"));
         command.arg("--mount").arg(work.join("output"));
         for (name, value) in settings {

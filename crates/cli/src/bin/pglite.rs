@@ -87,7 +87,7 @@ Examples:
 Examples:
   pglite tool
   pglite tool --path ./data vacuumdb -- --all --analyze
-  pglite tool --path ./data pg_amcheck
+  pglite tool --path ./data pg_amcheck -- --install-missing
   pglite tool --path ./data pg_basebackup -- -D backup -X fetch")]
     Tool(tool::Tool),
     /// Checks that everything works here

@@ -57,12 +57,8 @@ fn a_crash_restarts_one_copy_and_leaves_the_others_alone() {
         );
         run(db, "DELETE FROM t WHERE i = 0; CHECKPOINT");
         is_whole(db, how);
-        for later in at + 1..all.len() {
-            assert_eq!(
-                first(&mut sessions[later], "SELECT 1"),
-                json!(1),
-                "after {at}"
-            );
+        for later in &mut sessions[at + 1..] {
+            assert_eq!(first(later, "SELECT 1"), json!(1), "after {at}");
         }
         // The copies of the recovered are as good.
         let (how, db) = &mut all[at];
