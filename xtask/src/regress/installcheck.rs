@@ -146,7 +146,7 @@ fn plan(extension: &Extension, tree: &Path) -> Result<Plan> {
     let mut arguments = extension.regress_options.clone();
     for word in variable(&makefile, "REGRESS_OPTS") {
         if word.starts_with("--load-extension=") {
-            arguments.push(word.clone());
+            arguments.push(word.replace("$(EXTENSION)", extension.sql_name()));
         }
         // The file's directory is written relative to PostgreSQL's tree.
         if let Some(name) = word
@@ -158,7 +158,11 @@ fn plan(extension: &Extension, tree: &Path) -> Result<Plan> {
             settings.extend(configuration(&text));
         }
     }
-    for (name, value) in &extension.settings {
+    let of_tests = extension
+        .regress
+        .iter()
+        .flat_map(|regress| &regress.settings);
+    for (name, value) in extension.settings.iter().chain(of_tests) {
         settings.insert(name.clone(), value.clone());
     }
     if extension.preload {
@@ -235,6 +239,8 @@ fn drive(files: &Files, plan: &Plan, work: &Path, options: &Options) -> Result<O
     let input = tree.join(&plan.input);
     fs::create_dir_all(&tree)?;
     fs::create_dir_all(output.join("results"))?;
+    // Some write there by a path relative to the working directory.
+    fs::create_dir_all(tree.join("results"))?;
     process::output(
         Command::new("cp")
             .arg("-rL")
