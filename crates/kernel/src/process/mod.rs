@@ -116,6 +116,8 @@ pub struct Process {
     rest: Mutex<Rest>,
     /// It parks without waiting on its thread first.
     prompt: AtomicBool,
+    /// Children that are no longer alive and not zombies yet.
+    ending_children: AtomicU32,
     /// Deadline of the call that was parked.
     restart: Mutex<Option<Instant>>,
 }
@@ -163,6 +165,7 @@ impl Process {
             gate: new.gate,
             rest: Mutex::new(new.rest),
             prompt: AtomicBool::new(false),
+            ending_children: AtomicU32::new(0),
             restart: Mutex::default(),
         })
     }
@@ -264,6 +267,10 @@ impl Process {
         self.finished.load(Ordering::SeqCst)
     }
 
+    pub(crate) fn has_ending_children(&self) -> bool {
+        self.ending_children.load(Ordering::SeqCst) > 0
+    }
+
     pub(crate) fn restart(&self) -> MutexGuard<'_, Option<Instant>> {
         lock(&self.restart)
     }
@@ -298,13 +305,19 @@ impl Process {
             let family = self.family();
             (family.parent, family.group)
         };
+        // `waitid` must not take the moment between the two for "no such child".
+        let parent = kernel.process(parent);
+        if let Some(parent) = &parent {
+            parent.ending_children.fetch_add(1, Ordering::SeqCst);
+        }
         kernel.retire(self, status);
-        if let Some(parent) = kernel.process(parent) {
+        if let Some(parent) = parent {
             parent.child_ended(Zombie {
                 pid: self.pid,
                 group,
                 status,
             });
+            parent.ending_children.fetch_sub(1, Ordering::SeqCst);
         }
         self.finished.store(true, Ordering::SeqCst);
         kernel.ended().wake_all();

@@ -133,6 +133,9 @@ pub(super) fn waitid(process: &Process, args: &Args) -> SysResult {
             let family = child.family();
             family.parent == process.pid && matches(child.pid, family.group)
         });
+        if !alive && process.has_ending_children() {
+            return Ok((options & WNOHANG != 0).then_some(None));
+        }
         if !alive {
             // It may have ended between the two looks.
             let family = process.family();
