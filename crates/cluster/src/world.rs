@@ -41,9 +41,11 @@ pub(crate) const PROGRAMS: &str = "/pgsql/bin";
 pub(crate) const GRANTS: &str = "/host";
 
 /// The environment of the postmaster.
-pub(crate) const ENVIRONMENT: [&str; 5] = [
+pub(crate) const ENVIRONMENT: [&str; 6] = [
     "PATH=/pgsql/bin",
     "HOME=/data",
+    // Where dblink and postgres_fdw connect to when they are told no host: to this cluster.
+    "PGHOST=/run/postgresql",
     "TZ=UTC",
     "LC_ALL=C.UTF-8",
     "PG_COLOR=never",

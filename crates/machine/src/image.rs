@@ -10,9 +10,6 @@ use crate::module::{FIRST_BYTE, Module};
 use crate::space::{Memory, zero_memory};
 use crate::sys;
 
-/// Bytes that are written, or left out, together.
-const PIECE: usize = 64 << 10;
-
 /// Initialised data as a memory object, mapped copy-on-write by each process, and the instance's globals.
 pub struct Image {
     /// Bytes from [`FIRST_BYTE`] on.
@@ -36,21 +33,23 @@ impl Image {
             }
         }
         let all = module.heap_base() as usize - FIRST_BYTE as usize;
-        // SAFETY: [FIRST_BYTE, heap_base) is mapped, and nobody else knows the scratch space.
-        let bytes = unsafe { std::slice::from_raw_parts(scratch.byte(FIRST_BYTE), all) };
         let page = sys::page_size();
-        // What follows the last byte that is not zero (bss, stack) is cheaper as anonymous memory.
-        let len = bytes
-            .iter()
-            .rposition(|&byte| byte != 0)
-            .map_or(page, |at| (at + 1).div_ceil(page) * page);
+        let start = scratch.byte(FIRST_BYTE).cast_const();
+        // Only what was written: reading the rest (the places of side modules that are not linked, bss, the stack) would fault its pages in.
+        let mut written = Vec::new();
+        if !sys::dirty_runs(start, all.div_ceil(page) * page, |offset, len| {
+            written.push((offset, len));
+        }) {
+            written.push((0, all));
+        }
+        let len = written
+            .last()
+            .map_or(page, |(offset, len)| (offset + len).div_ceil(page) * page);
         let data = sys::memory_object(c"pglite-image", len as u64)?;
-        // The pages of side modules that are not linked are never touched: holes.
-        let bytes = &bytes[..len.min(all)];
-        for (index, part) in bytes.chunks(PIECE).enumerate() {
-            if part.iter().any(|&byte| byte != 0) {
-                data.write_all_at(part, (index * PIECE) as u64)?;
-            }
+        for (offset, len) in written {
+            // SAFETY: [FIRST_BYTE, heap_base) and the rest of its last page are mapped, and nobody else knows the scratch space.
+            let bytes = unsafe { std::slice::from_raw_parts(start.add(offset), len) };
+            data.write_all_at(bytes, offset as u64)?;
         }
         let mut globals = vec![0_u64; module.instance_size().div_ceil(8)];
         // SAFETY: the vector holds at least instance_size bytes and is aligned for any C type; both are valid for reading and writing.

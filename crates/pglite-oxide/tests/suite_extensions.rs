@@ -199,3 +199,31 @@ fn a_served_database_has_them_in_every_session_and_in_parallel_workers() {
     );
     let _: Extension = extensions::by_sql_name("vector").unwrap();
 }
+
+#[test]
+fn a_fork_goes_on_with_loaded_libraries() {
+    let mut db = Pglite::builder()
+        .temporary()
+        .extension(extensions::VECTOR)
+        .open()
+        .unwrap();
+    db.exec(
+        "CREATE TABLE item AS SELECT g AS id, ARRAY[g, g % 7, 1]::vector(3) AS e FROM generate_series(1, 1000) g; \
+         CREATE INDEX ON item USING hnsw (e vector_l2_ops)",
+        None,
+    )
+    .unwrap();
+    let mut fork = db.fork().unwrap();
+    // Only there.
+    fork.exec(
+        "CREATE EXTENSION hstore; INSERT INTO item VALUES (0, '[-5,0,0]')",
+        None,
+    )
+    .unwrap();
+    let nearest = "SET enable_seqscan = off; SELECT id FROM item ORDER BY e <-> '[-9,0,0]' LIMIT 1";
+    assert_eq!(last_value(&mut fork, nearest).unwrap(), "0");
+    assert_eq!(last_value(&mut db, nearest).unwrap(), "1");
+    let count = "SELECT count(*) FROM pg_extension";
+    assert_eq!(last_value(&mut fork, count).unwrap(), "3");
+    assert_eq!(last_value(&mut db, count).unwrap(), "2");
+}

@@ -297,7 +297,8 @@ id_encode_array(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				errmsg("the numbers must not be null"));
-	deconstruct_array_builtin(PG_GETARG_ARRAYTYPE_P(0), INT8OID, &elements, NULL, &count);
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
+					  &elements, NULL, &count);
 	numbers = palloc(Max(count, 1) * sizeof(uint64));
 	for (int i = 0; i < count; i++)
 		numbers[i] = (uint64) DatumGetInt64(elements[i]);

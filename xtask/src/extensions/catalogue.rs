@@ -118,6 +118,9 @@ pub struct Regress {
     pub dir: String,
     /// Names separated by spaces; `*` for all.
     pub tests: String,
+    /// Settings of the server that only the tests need.
+    #[serde(default)]
+    pub settings: Vec<(String, String)>,
 }
 
 impl Library {

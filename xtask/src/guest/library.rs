@@ -25,6 +25,8 @@ pub(super) const VERSION: u32 = 2;
 
 /// The module's entry in the list that `dlopen` searches.
 const ENTRY: &str = "guest_library_entry";
+/// What the linker calls the stand-in for a function whose declared type is not its own.
+const MISMATCH: &[u8] = b"signature_mismatch:";
 /// Functions that the host calls when it puts a module into an image.
 const HOST_CALLS: &[&str] = &["__wasm_apply_data_relocs", "__wasm_call_ctors"];
 
@@ -239,6 +241,10 @@ fn entry_source(name: &str, symbols: &[String]) -> String {
 }
 
 fn shape(wasm: &[u8]) -> Result<Shape> {
+    // The linker only warns, and calls something that traps.
+    if wasm.windows(MISMATCH.len()).any(|bytes| bytes == MISMATCH) {
+        bail!("a function is declared with another type than it has: see the linker's warnings");
+    }
     let mut memory = None;
     let (mut functions, mut data, mut addresses) =
         (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());

@@ -15,7 +15,7 @@ use super::{GuestCtx, libpq, modules};
 use crate::process;
 
 /// Changes when the recipe's result does.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// The installation directory, as guests see it. A path with `pgsql` in it: PostgreSQL's build appends a directory of its own to others.
 pub(super) const PREFIX: &str = "/pgsql";

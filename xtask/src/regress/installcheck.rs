@@ -42,7 +42,9 @@ const EXPECTED: &str = "regress/expected-failures-extensions.txt";
 
 /// The tests of one extension.
 struct Plan {
-    /// With `sql` and `expected`.
+    /// The extension's directory.
+    tree: PathBuf,
+    /// In it: the directory with `sql` and `expected`.
     input: PathBuf,
     tests: Vec<String>,
     settings: BTreeMap<String, String>,
@@ -130,18 +132,22 @@ fn plan(extension: &Extension, tree: &Path) -> Result<Plan> {
     let makefile = fs::read_to_string(tree.join("Makefile")).unwrap_or_default();
     let (input, tests) = match &extension.regress {
         Some(regress) => {
-            let input = tree.join(&regress.dir);
+            let input = PathBuf::from(&regress.dir);
             let tests = if regress.tests == "*" {
-                all_tests(&input)?
+                all_tests(&tree.join(&input))?
             } else {
                 words(&regress.tests)
             };
             (input, tests)
         }
-        None => (tree.to_owned(), variable(&makefile, "REGRESS")),
+        None => (PathBuf::new(), variable(&makefile, "REGRESS")),
     };
     let mut settings = BTreeMap::new();
+    let mut arguments = extension.regress_options.clone();
     for word in variable(&makefile, "REGRESS_OPTS") {
+        if word.starts_with("--load-extension=") {
+            arguments.push(word.replace("$(EXTENSION)", extension.sql_name()));
+        }
         // The file's directory is written relative to PostgreSQL's tree.
         if let Some(name) = word
             .rsplit('/')
@@ -152,7 +158,11 @@ fn plan(extension: &Extension, tree: &Path) -> Result<Plan> {
             settings.extend(configuration(&text));
         }
     }
-    for (name, value) in &extension.settings {
+    let of_tests = extension
+        .regress
+        .iter()
+        .flat_map(|regress| &regress.settings);
+    for (name, value) in extension.settings.iter().chain(of_tests) {
         settings.insert(name.clone(), value.clone());
     }
     if extension.preload {
@@ -166,10 +176,11 @@ fn plan(extension: &Extension, tree: &Path) -> Result<Plan> {
             .or_insert_with(|| libraries.join(","));
     }
     Ok(Plan {
+        tree: tree.to_owned(),
         input,
         tests,
         settings,
-        arguments: extension.regress_options.clone(),
+        arguments,
     })
 }
 
@@ -224,17 +235,20 @@ fn configuration(text: &str) -> Vec<(String, String)> {
 }
 
 fn drive(files: &Files, plan: &Plan, work: &Path, options: &Options) -> Result<Outcome> {
-    let (input, output) = (work.join("input"), work.join("output"));
-    fs::create_dir_all(&input)?;
+    let (tree, output) = (work.join("input"), work.join("output"));
+    let input = tree.join(&plan.input);
+    fs::create_dir_all(&tree)?;
     fs::create_dir_all(output.join("results"))?;
+    // Some write there by a path relative to the working directory.
+    fs::create_dir_all(tree.join("results"))?;
     process::output(
         Command::new("cp")
             .arg("-rL")
-            .arg(plan.input.join("."))
-            .arg(&input),
+            .arg(plan.tree.join("."))
+            .arg(&tree),
     )?;
     if !input.join("expected").is_dir() {
-        bail!("{} has no expected results", plan.input.display());
+        bail!("{} has no expected results", input.display());
     }
     let mut settings: Vec<String> = plan
         .settings
@@ -242,12 +256,13 @@ fn drive(files: &Files, plan: &Plan, work: &Path, options: &Options) -> Result<O
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     // As `make installcheck` has it.
+    settings.push("full_page_writes=on".to_owned());
     settings.push("timezone=PST8PDT".to_owned());
     settings.push("datestyle=Postgres, MDY".to_owned());
     let target = Target::start(&Which::Embedded, files, work, &settings)?;
     let mut runner = super::runner(files, &target, &input, &output, Suite::Core)?;
     // Where the tests' own data is, by relative paths.
-    runner.current_dir(&input);
+    runner.current_dir(&tree);
     runner
         .arg("--dbname=contrib_regression")
         .args(&plan.arguments);
