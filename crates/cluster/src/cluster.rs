@@ -27,9 +27,9 @@ const DROP_PATIENCE: Duration = Duration::from_secs(10);
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
 const SIGHUP: u8 = 1;
-const SIGINT: u8 = 2;
+pub(crate) const SIGINT: u8 = 2;
 const SIGQUIT: u8 = 3;
-const SIGTERM: u8 = 15;
+pub(crate) const SIGTERM: u8 = 15;
 
 /// Tells clusters made in the same microsecond apart.
 static COUNTER: AtomicU32 = AtomicU32::new(0);

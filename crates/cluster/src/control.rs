@@ -10,7 +10,9 @@ use pglite_oxide_kernel::fs::{FileSystem, OpenHow};
 
 use crate::world::errno;
 
-/// Bytes of `global/pg_control`, at most.
+/// Where the control file is.
+const CONTROL: &str = "global/pg_control";
+/// Its bytes, at most.
 const CONTROL_MAX: usize = 8192;
 /// Characters of a WAL segment's name.
 const WAL_NAME: usize = 24;
@@ -27,6 +29,24 @@ pub(crate) fn new_identifier(salt: u32) -> u64 {
     now.as_secs() << 32 | u64::from(now.subsec_micros()) << 12 | u64::from(salt & 0xfff)
 }
 
+/// True for the name of a WAL segment.
+fn is_segment(name: &str) -> bool {
+    name.len() == WAL_NAME
+}
+
+/// The contents of a file that must differ between clusters, with this identifier; `None` for those that do not.
+pub(crate) fn personal(path: &str, contents: &[u8], identifier: u64) -> Option<Vec<u8>> {
+    let change: fn(&mut [u8], u64) -> bool = if path == CONTROL {
+        set_in_control
+    } else if path.strip_prefix("pg_wal/").is_some_and(is_segment) {
+        set_in_wal
+    } else {
+        return None;
+    };
+    let mut changed = contents.to_vec();
+    change(&mut changed, identifier).then_some(changed)
+}
+
 /// Puts `identifier` into the files of a data directory that have one.
 pub(crate) fn put_into(files: &dyn FileSystem, identifier: u64) -> Result<(), Errno> {
     let how = OpenHow {
@@ -35,14 +55,14 @@ pub(crate) fn put_into(files: &dyn FileSystem, identifier: u64) -> Result<(), Er
         ..OpenHow::default()
     };
     let open = |path: &str| files.open(path, &how).map_err(errno);
-    let file = open("global/pg_control")?;
+    let file = open(CONTROL)?;
     let mut text = vec![0; CONTROL_MAX];
     let len = file.read_at(0, &mut text)?;
     if set_in_control(&mut text[..len], identifier) {
         file.write_at(0, &text[..len])?;
     }
     for entry in files.read_dir("pg_wal").map_err(errno)? {
-        if entry.name.len() != WAL_NAME {
+        if !is_segment(&entry.name) {
             continue;
         }
         let file = open(&format!("pg_wal/{}", entry.name))?;

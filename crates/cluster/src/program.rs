@@ -19,7 +19,7 @@ use pglite_oxide_kernel::kernel::SpawnOptions;
 use pglite_oxide_kernel::net::{HostStream, pipe};
 use pglite_oxide_kernel::{Errno, ExitStatus, Kernel, Pid};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, SIGINT, SIGTERM};
 use crate::world::{self, GRANTS, PROGRAMS, SOCKETS};
 
 /// How long the threads of a killed program may take to end.
@@ -420,8 +420,6 @@ impl RunningProgram {
 }
 
 const SIGKILL: u8 = 9;
-const SIGINT: u8 = 2;
-const SIGTERM: u8 = 15;
 
 /// Sends signals to a program.
 #[derive(Clone)]

@@ -233,7 +233,7 @@ fn fill_from_template(
                 directories.push(path);
             }
             Kind::File => {
-                let contents = personal(entry.path, entry.contents, identifier);
+                let contents = control::personal(entry.path, entry.contents, identifier);
                 write_file(
                     &path,
                     contents.as_deref().unwrap_or(entry.contents),
@@ -263,22 +263,6 @@ fn write_file(path: &Path, contents: &[u8], len: u64) -> io::Result<()> {
     file.write_all(contents)?;
     file.set_len(len)?;
     file.sync_all()
-}
-
-/// The contents of a file that must differ between clusters; `None` for those that do not.
-pub(crate) fn personal(path: &str, contents: &[u8], identifier: u64) -> Option<Vec<u8>> {
-    let change: fn(&mut [u8], u64) -> bool = if path == "global/pg_control" {
-        control::set_in_control
-    } else if path
-        .strip_prefix("pg_wal/")
-        .is_some_and(|name| name.len() == 24)
-    {
-        control::set_in_wal
-    } else {
-        return None;
-    };
-    let mut changed = contents.to_vec();
-    change(&mut changed, identifier).then_some(changed)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use pglite_oxide_kernel::fs::dev::fill_random;
 use pglite_oxide_kernel::net::HostStream;
 use pglite_oxide_kernel::{Errno, Kernel, Pid};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, SIGTERM};
 use crate::control;
 use crate::error::SnapshotError;
 use crate::log::Tail;
@@ -23,7 +23,6 @@ const GRACE: Duration = Duration::from_secs(2);
 const ADDRESSES_MAX: usize = 127;
 /// How long the sessions that a snapshot does not have may take to end in it.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(2);
-const SIGTERM: u8 = 15;
 
 /// A temporary cluster as it was at one instant, processes and all. Clusters that start from it go on from there, each for itself.
 ///
@@ -47,6 +46,16 @@ pub struct Opened {
 }
 
 impl Cluster {
+    fn can_be_copied(&self) -> Result<(), SnapshotError> {
+        if *self.root() != Root::Temporary {
+            return Err(SnapshotError::Persistent);
+        }
+        if !self.is_running() {
+            return Err(SnapshotError::NotRunning);
+        }
+        Ok(())
+    }
+
     /// Takes a snapshot. The cluster stands still for the length of it, some milliseconds, and goes on. Of its sessions, the snapshot has those that `keep`
     /// names, as they are; for all others it is as if their clients had gone away: what they have not committed is rolled back there.
     ///
@@ -56,12 +65,7 @@ impl Cluster {
         &self,
         keep: &[&HostStream],
     ) -> Result<(Snapshot, Vec<HostStream>), SnapshotError> {
-        if *self.root() != Root::Temporary {
-            return Err(SnapshotError::Persistent);
-        }
-        if !self.is_running() {
-            return Err(SnapshotError::NotRunning);
-        }
+        self.can_be_copied()?;
         let mut copy = self.kernel().duplicate(CopyOptions {
             keep: keep.to_vec(),
             ..CopyOptions::default()
@@ -92,12 +96,7 @@ impl Cluster {
     /// # Errors
     /// As [`Self::snapshot`].
     pub fn fork(&self, keep: &[&HostStream]) -> Result<Opened, SnapshotError> {
-        if *self.root() != Root::Temporary {
-            return Err(SnapshotError::Persistent);
-        }
-        if !self.is_running() {
-            return Err(SnapshotError::NotRunning);
-        }
+        self.can_be_copied()?;
         open(
             self.kernel(),
             (self.postmaster(), self.port()),

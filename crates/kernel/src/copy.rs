@@ -211,10 +211,11 @@ impl Kernel {
     /// # Errors
     /// `ETIMEDOUT` if a process does not stop within 10 seconds, `ENOMEM` without memory. The original goes on in any case.
     pub fn duplicate(&self, options: CopyOptions<'_>) -> Result<KernelCopy, Errno> {
-        let _one = lock(self.copying());
-        self.gate().close();
-        let _stopped = Stopped(self);
-        self.wait_stopped()?;
+        self.while_stopped(|| self.copy_stopped(options))?
+    }
+
+    /// The copy, while all guests stand still.
+    fn copy_stopped(&self, options: CopyOptions<'_>) -> Result<KernelCopy, Errno> {
         let mut copier = Copier {
             files: options
                 .replace
@@ -307,7 +308,12 @@ impl Kernel {
 
     /// Lets a copy begin to run, or one that was frozen.
     pub fn go_on(&self) {
-        self.thaw();
+        if lock(self.frozen_at()).take().is_some() {
+            self.gate().open();
+            for process in self.live() {
+                process.itimer.arm(&process);
+            }
+        }
         self.resume_all();
     }
 
@@ -317,20 +323,11 @@ impl Kernel {
         }
         for process in self.live() {
             process.go_on();
-            process.itimer.arm(&process);
         }
     }
-}
 
-impl Kernel {
     /// How long ago this copy was made, if it has not begun to run: its times are from then.
     fn frozen_for(&self) -> Duration {
         lock(self.frozen_at()).map_or(Duration::ZERO, |at| at.elapsed())
-    }
-
-    fn thaw(&self) {
-        if lock(self.frozen_at()).take().is_some() {
-            self.gate().open();
-        }
     }
 }

@@ -16,7 +16,6 @@ use crate::process::mm::{Backing, Mm};
 use crate::process::rest::{Gate, Rest};
 use crate::process::signal::{SI_USER, SIGKILL, SigInfo, SignalState};
 use crate::process::sole::Sole;
-use crate::process::timer;
 use crate::process::{ExitStatus, FsContext, NewProcess, Pid, Process, Zombie};
 use crate::syscalls::futex::FutexTable;
 use crate::syscalls::shm::ShmTable;
@@ -441,7 +440,6 @@ impl Kernel {
         loop {
             let live = self.live();
             if live.is_empty() {
-                timer::purge();
                 return true;
             }
             for process in &live {

@@ -6,12 +6,13 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use pglite_oxide_cluster::{Cluster, DataDirectory, Root, ShutdownMode};
 
 use crate::builder::PgliteBuilder;
+use crate::cache::lock;
 use crate::config::StartConfig;
 use crate::connector::Connector;
 use crate::error::{Error, Result};
@@ -48,10 +49,6 @@ type Slot = Arc<Mutex<Option<Template>>>;
 
 /// Templates of this process by their full keys.
 static TEMPLATES: Mutex<Option<HashMap<String, Slot>>> = Mutex::new(None);
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 impl Pglite {
     /// The template `key`: a temporary database on which `migrate` has run, once. Forks of it take about a millisecond each.

@@ -100,19 +100,14 @@ impl HostStream {
             .end
             .wait_queue()
             .map(|queue: &WaitQueue| WakeSource::Queue(queue));
-        if timeout.is_none() {
-            loop {
-                match step() {
-                    Err(Errno::EAGAIN) if handoff::carry_one() => {}
-                    Err(Errno::EAGAIN) => break,
-                    other => return other.map_err(failure),
-                }
+        loop {
+            match step() {
+                Err(Errno::EAGAIN) if timeout.is_none() && handoff::carry_one() => {}
+                Err(Errno::EAGAIN) => break,
+                other => return other.map_err(failure),
             }
         }
-        match step() {
-            Err(Errno::EAGAIN) => handoff::flush(),
-            other => return other.map_err(failure),
-        }
+        handoff::flush();
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let outcome = THREAD.with(|thread| {
             wait_until(thread, sources.as_slice(), deadline, || match step() {

@@ -36,21 +36,13 @@ impl Socket {
     /// A new socket of a family.
     #[must_use]
     pub fn new(family: u16) -> Self {
-        Self {
-            family,
-            bound: Mutex::new(None),
-            role: OnceLock::new(),
-        }
+        Self::unconnected(family, None)
     }
 
     /// A connected one, with the address it was accepted on.
     #[must_use]
     pub fn connected(family: u16, role: Role, local: Option<Address>) -> Self {
-        let this = Self {
-            family,
-            bound: Mutex::new(local),
-            role: OnceLock::new(),
-        };
+        let this = Self::unconnected(family, local);
         let _ = this.role.set(role);
         this
     }

@@ -283,8 +283,9 @@ impl Process {
         }
         let status = self.ending().unwrap_or(ExitStatus::Exited(0));
         self.itimer.cancel();
-        if let Ok(kernel) = self.kernel()
-            && let Err(error) = self.end_sole(&kernel)
+        let kernel = self.kernel();
+        if let Ok(kernel) = &kernel
+            && let Err(error) = self.end_sole(kernel)
         {
             tracing::error!(
                 pid = self.pid.0,
@@ -294,7 +295,7 @@ impl Process {
         }
         let files = std::mem::take(&mut *lock(&self.files));
         drop(files);
-        let Ok(kernel) = self.kernel() else {
+        let Ok(kernel) = kernel else {
             self.finished.store(true, Ordering::SeqCst);
             return;
         };

@@ -63,7 +63,7 @@ impl IntervalTimer {
         *lock(&self.state) = alarm;
     }
 
-    /// Queues the alarm that is set; one that is queued already goes off only once.
+    /// Queues the alarm that is set.
     pub(crate) fn arm(&self, process: &Arc<Process>) {
         let mut alarm = lock(&self.state);
         let Some(at) = alarm.next else {
