@@ -283,7 +283,7 @@ impl Kernel {
                 .into_iter()
                 .filter(|process| !process.stop())
                 .collect();
-            if running.is_empty() {
+            if running.is_empty() && !self.gate().has_ending() {
                 return Ok(());
             }
             for process in &running {
@@ -301,7 +301,7 @@ impl Kernel {
                 let stopped = running
                     .iter()
                     .all(|process| process.finished() || process.is_stopped());
-                Ok(stopped.then_some(()))
+                Ok((stopped && !self.gate().has_ending()).then_some(()))
             });
         }
     }

@@ -349,11 +349,13 @@ impl Kernel {
     pub(crate) fn ended_child(&self, parent: &Process, code: u8) -> Pid {
         let pid = self.new_pid();
         let group = parent.family().group;
-        parent.child_ended(Zombie {
+        let zombie = Zombie {
             pid,
             group,
             status: ExitStatus::Exited(code),
-        });
+        };
+        parent.add_zombie(zombie);
+        parent.child_ended(zombie);
         pid
     }
 
@@ -368,22 +370,35 @@ impl Kernel {
         Ok(())
     }
 
-    /// Takes an ended process out of the table; its children become the host's.
-    pub(crate) fn retire(&self, process: &Process, status: ExitStatus) {
-        let live = {
-            let mut table = lock(&self.processes);
-            table.live.remove(&process.pid.0);
-            if process.family().parent == Pid(0) {
-                table.ended.insert(process.pid.0, status);
-            }
-            table.live.values().cloned().collect::<Vec<_>>()
+    /// Makes a zombie of an ended process, in one step for those who look at the table; its children become the host's. The parent that is to be told.
+    pub(crate) fn retire(
+        &self,
+        process: &Process,
+        status: ExitStatus,
+    ) -> Option<(Arc<Process>, Zombie)> {
+        let mut table = lock(&self.processes);
+        table.live.remove(&process.pid.0);
+        let (parent, group) = {
+            let family = process.family();
+            (family.parent, family.group)
         };
-        for orphan in live {
+        if parent == Pid(0) {
+            table.ended.insert(process.pid.0, status);
+        }
+        for orphan in table.live.values() {
             let mut family = orphan.family();
             if family.parent == process.pid {
                 family.parent = Pid(0);
             }
         }
+        let parent = table.live.get(&parent.0)?;
+        let zombie = Zombie {
+            pid: process.pid,
+            group,
+            status,
+        };
+        parent.add_zombie(zombie);
+        Some((Arc::clone(parent), zombie))
     }
 
     /// Waits for a process that the host started; its status is handed out once. `ECHILD` if there is none, `ETIMEDOUT` at the deadline.

@@ -116,8 +116,6 @@ pub struct Process {
     rest: Mutex<Rest>,
     /// It parks without waiting on its thread first.
     prompt: AtomicBool,
-    /// Children that are no longer alive and not zombies yet.
-    ending_children: AtomicU32,
     /// Deadline of the call that was parked.
     restart: Mutex<Option<Instant>>,
 }
@@ -165,7 +163,6 @@ impl Process {
             gate: new.gate,
             rest: Mutex::new(new.rest),
             prompt: AtomicBool::new(false),
-            ending_children: AtomicU32::new(0),
             restart: Mutex::default(),
         })
     }
@@ -267,10 +264,6 @@ impl Process {
         self.finished.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn has_ending_children(&self) -> bool {
-        self.ending_children.load(Ordering::SeqCst) > 0
-    }
-
     pub(crate) fn restart(&self) -> MutexGuard<'_, Option<Instant>> {
         lock(&self.restart)
     }
@@ -302,33 +295,26 @@ impl Process {
         if kernel.trace {
             crate::syscalls::trace::print_end(self, status);
         }
-        let (parent, group) = {
-            let family = self.family();
-            (family.parent, family.group)
-        };
-        // `waitid` must not take the moment between the two for "no such child".
-        let parent = kernel.process(parent);
-        if let Some(parent) = &parent {
-            parent.ending_children.fetch_add(1, Ordering::SeqCst);
+        self.gate.begin_end();
+        let told = kernel.retire(self, status);
+        if let Some((parent, zombie)) = told {
+            parent.child_ended(zombie);
         }
-        kernel.retire(self, status);
-        if let Some(parent) = parent {
-            parent.child_ended(Zombie {
-                pid: self.pid,
-                group,
-                status,
-            });
-            parent.ending_children.fetch_sub(1, Ordering::SeqCst);
-        }
+        self.gate.end_end();
         self.finished.store(true, Ordering::SeqCst);
         kernel.ended().wake_all();
     }
 
-    pub(crate) fn child_ended(&self, zombie: Zombie) {
+    /// Keeps a child that has ended until it is waited for.
+    pub(crate) fn add_zombie(&self, zombie: Zombie) {
         let action = self.signals.action(SIGCHLD);
         if action.handler != signal::SIG_IGN && action.flags & signal::SA_NOCLDWAIT == 0 {
             self.family().zombies.push_back(zombie);
         }
+    }
+
+    /// Says so.
+    pub(crate) fn child_ended(&self, zombie: Zombie) {
         let (code, status) = match zombie.status {
             ExitStatus::Exited(code) => (1, i32::from(code)),
             ExitStatus::Signaled(signo) => (2, i32::from(signo)),

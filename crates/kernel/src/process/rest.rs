@@ -72,6 +72,8 @@ impl Rest {
 pub(crate) struct Gate {
     /// Greater than zero while processes are to stop.
     closed: AtomicU32,
+    /// Processes that are out of the table while their parents are not told yet.
+    ending: AtomicU32,
     /// Woken when a process has stopped.
     pub(crate) stopped: WaitQueue,
 }
@@ -80,7 +82,7 @@ impl Gate {
     pub(crate) fn closed() -> Self {
         Self {
             closed: AtomicU32::new(1),
-            stopped: WaitQueue::new(),
+            ..Self::default()
         }
     }
 
@@ -94,6 +96,19 @@ impl Gate {
 
     pub(crate) fn open(&self) {
         self.closed.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn begin_end(&self) {
+        self.ending.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn end_end(&self) {
+        self.ending.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// True while a copy would have a process's end without the word of it.
+    pub(crate) fn has_ending(&self) -> bool {
+        self.ending.load(Ordering::SeqCst) > 0
     }
 }
 

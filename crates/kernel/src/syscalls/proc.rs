@@ -116,6 +116,11 @@ pub(super) fn waitid(process: &Process, args: &Args) -> SysResult {
     };
     let kernel = process.kernel()?;
     let mut take = || -> Result<Option<Option<Zombie>>, Errno> {
+        // In this order: a child is one of the two at any time, and goes from the first to the second.
+        let alive = kernel.live().into_iter().any(|child| {
+            let family = child.family();
+            family.parent == process.pid && matches(child.pid, family.group)
+        });
         let mut family = process.family();
         if let Some(at) = family
             .zombies
@@ -128,26 +133,8 @@ pub(super) fn waitid(process: &Process, args: &Args) -> SysResult {
             }
             return Ok(Some(Some(zombie)));
         }
-        drop(family);
-        let alive = kernel.live().into_iter().any(|child| {
-            let family = child.family();
-            family.parent == process.pid && matches(child.pid, family.group)
-        });
-        if !alive && process.has_ending_children() {
-            return Ok((options & WNOHANG != 0).then_some(None));
-        }
         if !alive {
-            // It may have ended between the two looks.
-            let family = process.family();
-            return if family
-                .zombies
-                .iter()
-                .any(|zombie| matches(zombie.pid, zombie.group))
-            {
-                Ok(None)
-            } else {
-                Err(Errno::ECHILD)
-            };
+            return Err(Errno::ECHILD);
         }
         Ok(if options & WNOHANG != 0 {
             Some(None)
