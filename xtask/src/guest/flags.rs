@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use anyhow::{Result, bail};
+
 use super::GuestCtx;
 
 /// Features of wasm that all guest code uses.
@@ -118,10 +120,29 @@ pub(super) fn native_flags() -> &'static [&'static str] {
 
 /// All flags of guest code as one text, for fingerprints.
 pub(super) fn describe() -> String {
-    [WASM, LIBC, PROGRAM, &[OPTIMISE]].concat().join(" ")
+    [WASM, LIBC, PROGRAM, &[OPTIMISE, PREFIX_MAP]]
+        .concat()
+        .join(" ")
 }
 
+/// Source files are named by where they lie in the cache, so that what is built is the same wherever that is.
+const PREFIX_MAP: &str = "-ffile-prefix-map";
+
 impl GuestCtx<'_> {
+    /// The directory of all steps.
+    fn cache(&self) -> &Path {
+        self.zig_cache.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// Fails if a module says where it was built.
+    pub(super) fn check_no_paths(&self, wasm: &Path, bytes: &[u8]) -> Result<()> {
+        let place = self.cache().to_string_lossy();
+        if memchr::memmem::find(bytes, place.as_bytes()).is_some() {
+            bail!("{} has the path {place} in it", wasm.display());
+        }
+        Ok(())
+    }
+
     /// A command of zig, with its caches in our own place.
     pub(super) fn zig(&self, subcommand: &str) -> Command {
         let mut command = Command::new(self.zig);
@@ -152,6 +173,7 @@ impl GuestCtx<'_> {
         command
             .args(WASM)
             .args(PROGRAM)
+            .arg(format!("{PREFIX_MAP}={}=.", self.cache().display()))
             .arg("-I")
             .arg(libc.join("include"))
             .arg("-isystem")

@@ -162,7 +162,9 @@ pub fn library(
     process::logged(&mut command, ctx.log)?;
     objects.push(object);
     link(ctx, &objects, &[format!("--export={ENTRY}")], &wasm)?;
-    let shape = shape(&fs::read(&wasm)?).with_context(|| format!("in {}", wasm.display()))?;
+    let bytes = fs::read(&wasm)?;
+    ctx.check_no_paths(&wasm, &bytes)?;
+    let shape = shape(&bytes).with_context(|| format!("in {}", wasm.display()))?;
     fs::write(out.join("shape.json"), serde_json::to_vec_pretty(&shape)?)?;
     crate::cache::remove_tree(&objects_dir)
 }

@@ -83,6 +83,7 @@ pub(super) fn link_objects(
     process::logged(&mut command, ctx.log)?;
     fs::remove_file(&response)?;
     let bytes = fs::read(wasm)?;
+    ctx.check_no_paths(wasm, &bytes)?;
     for (module, name) in super::fences::imports(&bytes)? {
         if !IMPORTS.contains(&(module.as_str(), name.as_str())) {
             bail!("{} imports {module}.{name}", wasm.display());

@@ -45,15 +45,18 @@ const MODULE_DIRS: &[&str] = &[
     "replication/pgoutput",
 ];
 
+/// The file name of what [`wrapper`] makes.
+const WRAPPER: &str = "guest-cc";
+
 /// Configures and compiles.
 pub fn postgres(ctx: &GuestCtx<'_>, source: &Path, libc: &Path, out: &Path) -> Result<()> {
     let tree = out.join(TREE);
     ctx.bar.message("patching");
     copy_tree(ctx, source, &tree)?;
     patch_all(ctx, &ctx.guest.join("patches"), &tree)?;
-    let wrapper = wrapper(ctx, libc, out)?;
+    wrapper(ctx, libc, out)?;
     ctx.bar.message("configure");
-    configure(ctx, &tree, &wrapper, out)?;
+    configure(ctx, &tree, out)?;
     ctx.bar.message("backend");
     // Everything includes these, and only the whole tree's makefile would know.
     make(ctx, &tree, "src/backend", &["generated-headers"])?;
@@ -132,7 +135,7 @@ fn write_list(out: &Path, name: &str, objects: &[PathBuf]) -> Result<()> {
 /// The program that configure and make take for a C compiler: a cross-compiler with our flags, which really links in configure's tests (so that
 /// they find what the libc has and nothing else) and does not link at all under make.
 pub(super) fn wrapper(ctx: &GuestCtx<'_>, libc: &Path, out: &Path) -> Result<PathBuf> {
-    let path = out.join("guest-cc");
+    let path = out.join(WRAPPER);
     let cc = ctx.guest_cc(libc);
     let words: Vec<String> = std::iter::once(cc.get_program())
         .chain(cc.get_args())
@@ -187,11 +190,26 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-fn configure(ctx: &GuestCtx<'_>, tree: &Path, wrapper: &Path, out: &Path) -> Result<()> {
+/// Makes a command find the wrapper in `out` by its name. By its path it would get into `pg_config`'s answers, and what is built would differ from place to place.
+fn find_wrapper(ctx: &GuestCtx<'_>, command: &mut Command, out: &Path) -> Result<()> {
+    ctx.host.apply(command);
+    let path = ctx
+        .host
+        .search_path()
+        .or_else(|| std::env::var_os("PATH"))
+        .unwrap_or_default();
+    let path = std::env::join_paths(
+        std::iter::once(out.to_path_buf()).chain(std::env::split_paths(&path)),
+    )?;
+    command.env("PATH", path);
+    Ok(())
+}
+
+fn configure(ctx: &GuestCtx<'_>, tree: &Path, out: &Path) -> Result<()> {
     let site = out.join("config.site");
     fs::write(&site, SITE)?;
     let mut command = Command::new("sh");
-    ctx.host.apply(&mut command);
+    find_wrapper(ctx, &mut command, out)?;
     ctx.zig_environment(&mut command);
     command.current_dir(tree).arg("./configure");
     command.args([
@@ -209,7 +227,7 @@ fn configure(ctx: &GuestCtx<'_>, tree: &Path, wrapper: &Path, out: &Path) -> Res
     command.arg(format!("--prefix={PREFIX}"));
     command
         .env("CONFIG_SITE", &site)
-        .env("CC", wrapper)
+        .env("CC", WRAPPER)
         .env("CFLAGS", format!("{} -w", flags::OPTIMISE))
         .env("CPPFLAGS", "")
         .env("LDFLAGS", "");
@@ -248,7 +266,7 @@ const WANTED: &[&str] = &[
 
 fn make(ctx: &GuestCtx<'_>, tree: &Path, dir: &str, targets: &[&str]) -> Result<()> {
     let mut command = Command::new("make");
-    ctx.host.apply(&mut command);
+    find_wrapper(ctx, &mut command, tree.parent().unwrap_or(tree))?;
     ctx.zig_environment(&mut command);
     command
         .env("GUEST_CC_NO_LINK", "1")
