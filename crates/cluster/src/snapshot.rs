@@ -66,7 +66,7 @@ impl Cluster {
         keep: &[&HostStream],
     ) -> Result<(Snapshot, Vec<HostStream>), SnapshotError> {
         self.can_be_copied()?;
-        let mut copy = self.kernel().duplicate(CopyOptions {
+        let mut copy = self.kernel().duplicate(&CopyOptions {
             keep: keep.to_vec(),
             ..CopyOptions::default()
         })?;
@@ -74,7 +74,7 @@ impl Cluster {
             // Their ends are awaited once, here, and not in every copy.
             go_on_without(&copy.kernel, &copy.orphans, self.postmaster());
             let keep = copy.streams.iter().collect();
-            copy = copy.kernel.duplicate(CopyOptions {
+            copy = copy.kernel.duplicate(&CopyOptions {
                 keep,
                 ..CopyOptions::default()
             })?;
@@ -147,7 +147,7 @@ fn open(
         kernel,
         streams,
         orphans,
-    } = original.duplicate(CopyOptions {
+    } = original.duplicate(&CopyOptions {
         grace: GRACE,
         replace: vec![(Arc::clone(output), Arc::clone(&sink))],
         keep: keep.to_vec(),

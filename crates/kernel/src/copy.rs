@@ -26,6 +26,11 @@ use crate::wait::{HostThread, WakeSource, lock, wait_until};
 
 /// How long processes may take to come to a system call.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a copy is put off while processes are between two waits. One that stopped there runs at once in every copy, and what the processes share must be copied for it;
+/// most are on their way to wait again.
+const SETTLE_PATIENCE: Duration = Duration::from_millis(10);
+/// How often it is looked whether they do.
+const SETTLE_PERIOD: Duration = Duration::from_micros(500);
 /// How often a process that computes is called.
 const CALL_PERIOD: Duration = Duration::from_millis(1);
 
@@ -210,17 +215,32 @@ impl Kernel {
     ///
     /// # Errors
     /// `ETIMEDOUT` if a process does not stop within 10 seconds, `ENOMEM` without memory. The original goes on in any case.
-    pub fn duplicate(&self, options: CopyOptions<'_>) -> Result<KernelCopy, Errno> {
-        self.while_stopped(|| self.copy_stopped(options))?
+    pub fn duplicate(&self, options: &CopyOptions<'_>) -> Result<KernelCopy, Errno> {
+        let until = Instant::now() + SETTLE_PATIENCE;
+        loop {
+            let copy = self.while_stopped(|| {
+                let later = self.has_restless() && Instant::now() < until;
+                (!later).then(|| self.copy_stopped(options))
+            })?;
+            match copy {
+                Some(copy) => return copy,
+                None => std::thread::sleep(SETTLE_PERIOD),
+            }
+        }
+    }
+
+    /// True if a copy would be busy from its first moment, and the original may soon be less so.
+    fn has_restless(&self) -> bool {
+        lock(self.frozen_at()).is_none() && self.live().iter().any(|process| process.is_restless())
     }
 
     /// The copy, while all guests stand still.
-    fn copy_stopped(&self, options: CopyOptions<'_>) -> Result<KernelCopy, Errno> {
+    fn copy_stopped(&self, options: &CopyOptions<'_>) -> Result<KernelCopy, Errno> {
         let mut copier = Copier {
             files: options
                 .replace
-                .into_iter()
-                .map(|(original, copy)| (address(&original), copy))
+                .iter()
+                .map(|(original, copy)| (address(original), Arc::clone(copy)))
                 .collect(),
             opens: HashMap::new(),
             segments: HashMap::new(),
@@ -234,7 +254,7 @@ impl Kernel {
         let vfs = self.vfs().copy(&mut copier)?;
         let net = self.net().copy(&mut copier);
         let mut streams = Vec::with_capacity(options.keep.len());
-        for stream in options.keep {
+        for stream in &options.keep {
             streams.push(stream.copy(&mut copier));
         }
         let live = self.live();
@@ -242,7 +262,7 @@ impl Kernel {
             vfs,
             net,
             self.shm().copy(&mut copier)?,
-            options.note,
+            options.note.clone(),
             &copier.sole,
         );
         for process in &live {

@@ -451,6 +451,10 @@ impl Kernel {
     /// Processes forked meanwhile are ended, too.
     pub fn kill_all(&self, deadline: Instant) -> bool {
         self.sole.close();
+        // Those at rest are not to see the others go: they would only get threads, and their memory, for the last moment.
+        for process in self.live() {
+            process.stop();
+        }
         let thread = HostThread::default();
         loop {
             let live = self.live();

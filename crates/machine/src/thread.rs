@@ -125,17 +125,18 @@ pub(crate) fn carry_here(process: &Arc<Process>) {
 
 fn run(process: &Arc<Process>, entry: Entry) {
     if matches!(entry, Entry::Resume) {
-        if let Err(error) = process.admit() {
-            tracing::error!(
-                pid = process.pid.0,
-                ?error,
-                "a process cannot be resumed; it is killed"
-            );
-            process.terminate(ExitStatus::Signaled(SIGKILL));
-            return;
-        }
-        if !process.unpark() {
-            return;
+        match process.unpark() {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                tracing::error!(
+                    pid = process.pid.0,
+                    ?error,
+                    "a process cannot be resumed; it is killed"
+                );
+                process.terminate(ExitStatus::Signaled(SIGKILL));
+                return;
+            }
         }
     }
     let shared = process.shared_space();

@@ -10,6 +10,7 @@ use std::sync::{Arc, MutexGuard, Weak};
 use std::time::Instant;
 
 use super::{Process, timer};
+use crate::errno::Errno;
 use crate::file::{OpenFile, Ready};
 use crate::handoff;
 use crate::memory::Entry;
@@ -64,6 +65,12 @@ impl Rest {
             copied: true,
             ..Self::default()
         }
+    }
+
+    /// True if it is waiting to be resumed; a frozen process will be when it goes on.
+    fn can_run(&mut self) -> bool {
+        self.woken |= self.state == State::Frozen;
+        self.state == State::Dormant
     }
 }
 
@@ -154,19 +161,23 @@ impl Process {
         resume
     }
 
-    /// The machine's thread is about to resume the process: false if it must not, because it is frozen, gone, or was resumed by another.
-    pub fn unpark(&self) -> bool {
+    /// The machine's thread is about to resume the process: false if it must not, because it is frozen, gone, or was resumed by another. Blocks until it may run
+    /// beside those that do.
+    ///
+    /// # Errors
+    /// `ENOMEM` without memory for that.
+    pub fn unpark(&self) -> Result<bool, Errno> {
+        // Room is made only for one that does run.
+        if !self.rest().can_run() {
+            return Ok(false);
+        }
+        self.admit()?;
         let mut rest = self.rest();
-        match rest.state {
-            State::Dormant => {}
-            State::Frozen => {
-                rest.woken = true;
-                return false;
-            }
-            State::Running | State::Ended => return false,
+        if !rest.can_run() {
+            return Ok(false);
         }
         self.awake(&mut rest);
-        true
+        Ok(true)
     }
 
     fn awake(&self, rest: &mut Rest) {
@@ -269,6 +280,12 @@ impl Process {
             }
             State::Running => false,
         }
+    }
+
+    /// True if it stopped on its way to something else than waiting for events: in a copy it runs at once.
+    pub(crate) fn is_restless(&self) -> bool {
+        let rest = self.rest();
+        rest.state == State::Frozen && rest.idle.is_none()
     }
 
     pub(crate) fn is_stopped(&self) -> bool {

@@ -45,8 +45,8 @@ fn share(process: &Process) -> Result<(), Errno> {
 }
 
 impl Process {
-    /// The machine's question before it maps this process's memory to resume it: blocks until it may run beside those that do. Fails without memory for that.
-    pub fn admit(&self) -> Result<(), Errno> {
+    /// Before this process's memory is mapped to resume it: blocks until it may run beside those that do. Fails without memory for that.
+    pub(crate) fn admit(&self) -> Result<(), Errno> {
         let kernel = self.kernel()?;
         let sole = kernel.sole();
         if !sole.holds() {
