@@ -19,6 +19,10 @@ use crate::options::Root;
 
 /// How long PostgreSQL's background processes sleep at least in a new copy. Most databases of tests are gone before.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long a snapshot waits for processes that are about to rest: every copy of it would have to run them.
+const SNAPSHOT_PATIENCE: Duration = Duration::from_millis(50);
+/// The same for a single copy, which costs about that more without.
+const FORK_PATIENCE: Duration = Duration::from_millis(10);
 /// Bytes of the addresses that settings show.
 const ADDRESSES_MAX: usize = 127;
 /// How long the sessions that a snapshot does not have may take to end in it.
@@ -68,6 +72,7 @@ impl Cluster {
         self.can_be_copied()?;
         let mut copy = self.kernel().duplicate(&CopyOptions {
             keep: keep.to_vec(),
+            patience: SNAPSHOT_PATIENCE,
             ..CopyOptions::default()
         })?;
         if !copy.orphans.is_empty() {
@@ -76,6 +81,7 @@ impl Cluster {
             let keep = copy.streams.iter().collect();
             copy = copy.kernel.duplicate(&CopyOptions {
                 keep,
+                patience: SNAPSHOT_PATIENCE,
                 ..CopyOptions::default()
             })?;
         }
@@ -151,6 +157,7 @@ fn open(
         grace: GRACE,
         replace: vec![(Arc::clone(output), Arc::clone(&sink))],
         keep: keep.to_vec(),
+        patience: FORK_PATIENCE,
         note: fresh.note(),
     })?;
     let cluster = Cluster::of_copy(kernel, postmaster, port, log, sink);

@@ -26,10 +26,7 @@ use crate::wait::{HostThread, WakeSource, lock, wait_until};
 
 /// How long processes may take to come to a system call.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a copy is put off while processes are between two waits. One that stopped there runs at once in every copy, and what the processes share must be copied for it;
-/// most are on their way to wait again.
-const SETTLE_PATIENCE: Duration = Duration::from_millis(10);
-/// How often it is looked whether they do.
+/// How often it is looked whether processes have come to rest ([`CopyOptions::patience`]).
 const SETTLE_PERIOD: Duration = Duration::from_micros(500);
 /// How often a process that computes is called.
 const CALL_PERIOD: Duration = Duration::from_millis(1);
@@ -44,6 +41,9 @@ pub struct CopyOptions<'a> {
     /// How long after the copy the processes that only wait sleep at least: as if they had begun to later. A copy of which one process is used needs
     /// the others' memory only then.
     pub grace: Duration,
+    /// How long the copy is put off at most while processes are between two waits. One that stopped there runs at once in every copy, and what the processes share
+    /// must be copied for it; most are on their way to wait again.
+    pub patience: Duration,
     /// What the copy's processes are told when they ask (`copy_note`).
     pub note: Vec<u8>,
 }
@@ -216,7 +216,7 @@ impl Kernel {
     /// # Errors
     /// `ETIMEDOUT` if a process does not stop within 10 seconds, `ENOMEM` without memory. The original goes on in any case.
     pub fn duplicate(&self, options: &CopyOptions<'_>) -> Result<KernelCopy, Errno> {
-        let until = Instant::now() + SETTLE_PATIENCE;
+        let until = Instant::now() + options.patience;
         loop {
             let copy = self.while_stopped(|| {
                 let later = self.has_restless() && Instant::now() < until;

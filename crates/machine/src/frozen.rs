@@ -12,8 +12,8 @@ use crate::module::Module;
 use crate::space::{Memory, SPAN};
 use crate::sys;
 
-/// Layers beyond this are made one: each costs mappings in every copy.
-const LAYERS_MAX: usize = 3;
+/// Layers beyond this are made fewer: each costs mappings in every copy.
+const LAYERS_MAX: usize = 4;
 
 /// One freezing's pages.
 struct Pages {
@@ -35,7 +35,7 @@ pub(crate) struct Frozen {
 }
 
 impl Frozen {
-    /// Takes the state of a parked process whose memory began as `base` says, less the ranges in `zeroed`.
+    /// Takes the state of a parked process that was, or began as, `base`; the ranges in `zeroed` were discarded since.
     pub(crate) fn of(
         module: &Module,
         memory: &Memory,
@@ -44,15 +44,13 @@ impl Frozen {
         private: &[(GuestAddr, u32)],
     ) -> Result<Self, Errno> {
         let mut layers = base.map(|base| base.layers.clone()).unwrap_or_default();
-        let pages = if layers.len() < LAYERS_MAX {
-            Pages::of_dirty(memory, zeroed, private)?
-        } else {
-            None
-        };
-        match pages {
+        match Pages::changed(memory, &layers, zeroed, private)? {
             Some(pages) if pages.layer.is_empty() && pages.zeroed.is_empty() => {}
             Some(pages) => layers.push(Arc::new(pages)),
             None => layers = vec![Arc::new(Pages::of_all(memory, private)?)],
+        }
+        if layers.len() > LAYERS_MAX {
+            merge(memory, &mut layers, private)?;
         }
         let context = memory.context();
         // SAFETY: the context is mapped, and its process parked, so nobody writes there.
@@ -128,23 +126,53 @@ fn bytes(memory: &Memory, start: u64, len: u64) -> &[u8] {
 }
 
 impl Pages {
-    /// The pages that the process has of its own; `None` if the host cannot tell which these are.
-    fn of_dirty(
+    /// The pages that the process has of its own and that are not what `layers` say; `None` if the host cannot tell which these are.
+    fn changed(
         memory: &Memory,
+        layers: &[Arc<Self>],
         zeroed: Vec<(u32, u32)>,
         private: &[(GuestAddr, u32)],
     ) -> Result<Option<Self>, Errno> {
+        let page = sys::page_size() as u64;
         let mut found = Found::new();
+        let mut failed = Ok(());
         for &(start, len) in private {
-            found.separate();
+            found.separate(u64::from(start.0));
             let known = sys::dirty_runs(memory.byte(start.0), len as usize, |offset, len| {
-                found.add(u64::from(start.0) + offset as u64, len as u64);
+                let from = u64::from(start.0) + offset as u64;
+                for at in (from..from + len as u64).step_by(sys::page_size()) {
+                    // What was discarded since is not what the layers say.
+                    let again = zeroed
+                        .iter()
+                        .any(|&(from, to)| u64::from(from) < at + page && at < u64::from(to));
+                    match Self::then(layers, at, page) {
+                        Ok(Some(then)) if !again && then == bytes(memory, at, page) => {}
+                        Ok(_) => found.add(at, page),
+                        Err(error) => failed = Err(error),
+                    }
+                }
             });
             if !known {
                 return Ok(None);
             }
         }
+        failed?;
         Self::write(memory, zeroed, &found).map(Some)
+    }
+
+    /// What the layers have at a page; `None` for one that only what lies below them has, or that was discarded.
+    fn then(layers: &[Arc<Self>], at: u64, page: u64) -> Result<Option<&[u8]>, Errno> {
+        for pages in layers.iter().rev() {
+            if let Some(bytes) = pages.layer.bytes(at, page)? {
+                return Ok(Some(bytes));
+            }
+            let zeroed =
+                |&(from, to): &(u32, u32)| u64::from(from) < at + page && at < u64::from(to);
+            if pages.zeroed.iter().any(zeroed) {
+                break;
+            }
+        }
+        Ok(None)
     }
 
     /// Everything that is not zero.
@@ -152,8 +180,8 @@ impl Pages {
         let page = sys::page_size() as u64;
         let mut found = Found::new();
         for &(start, len) in private {
-            found.separate();
             let (from, to) = (u64::from(start.0), u64::from(start.0) + u64::from(len));
+            found.separate(from);
             let mut at = from;
             while at < to {
                 let len = page.min(to - at);
@@ -174,4 +202,32 @@ impl Pages {
         let layer = Layer::write(found, |start, len| bytes(memory, start, len))?;
         Ok(Self { zeroed, layer })
     }
+}
+
+/// Makes one of all layers but the first, or of all if that is mostly hidden. They are what the process is now.
+fn merge(
+    memory: &Memory,
+    layers: &mut Vec<Arc<Pages>>,
+    private: &[(GuestAddr, u32)],
+) -> Result<(), Errno> {
+    let size = |layers: &[Arc<Pages>]| layers.iter().map(|pages| pages.layer.len()).sum::<u64>();
+    let keep = usize::from(size(&layers[1..]) < size(&layers[..1]));
+    let above = &layers[keep..];
+    let zeroed = above.iter().flat_map(|pages| pages.zeroed.clone());
+    let runs = Found::of(above.iter().flat_map(|pages| pages.layer.runs()));
+    let mut found = Found::new();
+    for &(start, len) in private {
+        let (from, to) = (u64::from(start.0), u64::from(start.0) + u64::from(len));
+        found.separate(from);
+        for &(start, len) in runs.runs() {
+            let (start, end) = (start.max(from), (start + len).min(to));
+            if start < end {
+                found.add(start, end - start);
+            }
+        }
+    }
+    let one = Pages::write(memory, zeroed.collect(), &found)?;
+    layers.truncate(keep);
+    layers.push(Arc::new(one));
+    Ok(())
 }

@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
 
 use pglite_oxide_kernel::Errno;
 
-use crate::sys::{self, Reservation};
+use crate::sys::{self, Reservation, View};
 
 /// Clean pages between two runs of dirty ones that are rather copied than mapped apart.
 const GAP_PAGES: u64 = 8;
@@ -24,7 +25,10 @@ pub(crate) struct Run {
 /// What one copying found, as it was then.
 pub(crate) struct Layer {
     file: File,
+    /// By their starts.
     runs: Vec<Run>,
+    /// The file, if its bytes were asked for.
+    view: OnceLock<View>,
 }
 
 /// Runs found one after the other; those with little between them become one.
@@ -44,9 +48,15 @@ impl Found {
         }
     }
 
-    /// What comes next is not joined with what was found before.
-    pub(crate) fn separate(&mut self) {
-        self.fixed = self.runs.len();
+    /// What comes next, from `start` on, is joined with what was found before only if nothing lies between.
+    pub(crate) fn separate(&mut self, start: u64) {
+        if self
+            .runs
+            .last()
+            .is_some_and(|&(from, len)| from + len != start)
+        {
+            self.fixed = self.runs.len();
+        }
     }
 
     pub(crate) fn add(&mut self, start: u64, len: u64) {
@@ -58,6 +68,22 @@ impl Found {
 
     pub(crate) fn runs(&self) -> &[(u64, u64)] {
         &self.runs
+    }
+
+    /// What any of these runs has.
+    pub(crate) fn of<'a>(runs: impl Iterator<Item = &'a Run>) -> Self {
+        let mut ranges: Vec<_> = runs.map(|run| (run.start, run.start + run.len)).collect();
+        ranges.sort_unstable();
+        let mut found = Self::new();
+        let mut done = 0;
+        for (start, end) in ranges {
+            let start = start.max(done);
+            if start < end {
+                found.add(start, end - start);
+                done = end;
+            }
+        }
+        found
     }
 }
 
@@ -76,7 +102,41 @@ impl Layer {
             runs.push(Run { start, len, offset });
             offset += len;
         }
-        Ok(Self { file, runs })
+        Ok(Self {
+            file,
+            runs,
+            view: OnceLock::new(),
+        })
+    }
+
+    fn view(&self) -> Result<&View, Errno> {
+        if let Some(view) = self.view.get() {
+            return Ok(view);
+        }
+        let view = View::of(&self.file, self.file.metadata()?.len())?;
+        Ok(self.view.get_or_init(|| view))
+    }
+
+    /// What it has at `[start, start + len)`, if it has all of that.
+    pub(crate) fn bytes(&self, start: u64, len: u64) -> Result<Option<&[u8]>, Errno> {
+        let after = self.runs.partition_point(|run| run.start <= start);
+        let Some(run) = after.checked_sub(1).map(|at| self.runs[at]) else {
+            return Ok(None);
+        };
+        if start + len > run.start + run.len {
+            return Ok(None);
+        }
+        let from = run.offset + (start - run.start);
+        Ok(Some(self.view()?.bytes(from, from + len)))
+    }
+
+    pub(crate) fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// Bytes that it holds.
+    pub(crate) fn len(&self) -> u64 {
+        self.runs.iter().map(|run| run.len).sum()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -117,8 +177,7 @@ impl Layer {
 
     /// Writes it to a memory object at the places where it belongs.
     pub(crate) fn copy_to(&self, file: &File) -> Result<(), Errno> {
-        let total = self.file.metadata()?.len();
-        let view = sys::View::of(&self.file, total)?;
+        let view = self.view()?;
         for run in &self.runs {
             file.write_all_at(view.bytes(run.offset, run.offset + run.len), run.start)?;
         }
@@ -137,11 +196,13 @@ mod tests {
         found.add(0, page);
         found.add(3 * page, page);
         found.add(100 * page, page);
-        found.separate();
+        found.separate(101 * page);
         found.add(101 * page, 2 * page);
+        found.separate(104 * page);
+        found.add(104 * page, page);
         assert_eq!(
             found.runs(),
-            [(0, 4 * page), (100 * page, page), (101 * page, 2 * page)]
+            [(0, 4 * page), (100 * page, 3 * page), (104 * page, page)]
         );
     }
 
@@ -174,6 +235,18 @@ mod tests {
             );
             assert_eq!(*at(&two, 1), 1);
         }
+        assert_eq!(
+            layer.bytes(2 * page as u64, 1).unwrap(),
+            Some(&[2_u8][..]),
+            "the layer itself does not change"
+        );
+        assert!(layer.bytes(0, 1).unwrap().is_none());
+        assert!(
+            layer
+                .bytes(2 * page as u64, 2 * page as u64)
+                .unwrap()
+                .is_none()
+        );
         let whole = sys::memory_object(c"test", 4 * page as u64).unwrap();
         layer.copy_to(&whole).unwrap();
         let mut out = [9];

@@ -13,6 +13,7 @@
 
 mod frozen;
 pub mod image;
+mod known;
 mod layer;
 pub mod library;
 mod machine;

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pglite_oxide_kernel::Errno;
 use pglite_oxide_kernel::memory::Segment;
 
+use crate::known::Known;
 use crate::layer::{Found, Layer};
 use crate::sys::{self, Reservation};
 
@@ -27,11 +28,8 @@ pub struct MemorySegment {
 }
 
 enum State {
-    /// What everybody maps, and what it was when it was last copied.
-    Shared {
-        file: Arc<File>,
-        last: Option<Known>,
-    },
+    /// What everybody maps, and what it was when it began or was last copied.
+    Shared { file: Arc<File>, last: Last },
     /// Of a copy in which only one process runs, while `sole` says so.
     Sole {
         sole: Arc<AtomicBool>,
@@ -40,11 +38,11 @@ enum State {
     },
 }
 
-/// Contents that layers hold, to be compared with.
-struct Known {
-    layers: Vec<Arc<Layer>>,
-    /// The layers over each other.
-    view: Reservation,
+/// What an object was.
+enum Last {
+    /// When it began; to be looked at when it is copied.
+    Began(Vec<Arc<Layer>>),
+    Copied(Known),
 }
 
 /// Where the one process has it, whole.
@@ -59,7 +57,8 @@ unsafe impl Send for Mapped {}
 
 impl State {
     fn shared(file: Arc<File>) -> Self {
-        Self::Shared { file, last: None }
+        let last = Last::Began(Vec::new());
+        Self::Shared { file, last }
     }
 }
 
@@ -145,7 +144,11 @@ impl MemorySegment {
             unsafe { sys::replace_shared(mapped.start, mapped.len, &file)? };
         }
         let file = Arc::new(file);
-        *state = State::shared(Arc::clone(&file));
+        let last = Last::Began(std::mem::take(layers));
+        *state = State::Shared {
+            file: Arc::clone(&file),
+            last,
+        };
         Ok(file)
     }
 }
@@ -176,64 +179,20 @@ impl Mapped {
     }
 }
 
-/// The contents of an object as layers: those it was copied as before, with one more where it has changed.
-fn copied(file: &File, len: u64, last: &mut Option<Known>) -> Result<Vec<Arc<Layer>>, Errno> {
-    let known = last
-        .take()
-        .filter(|known| known.layers.len() < LAYERS_MAX && known.view.size() as u64 >= len);
-    let layer = layer_of(file, len, known.as_ref().map(|known| &known.view))?;
-    let mut layers = known.map_or_else(Vec::new, |known| known.layers);
-    if !layer.is_empty() || layers.is_empty() {
-        layers.push(Arc::new(layer));
-    }
-    let size = usize::try_from(len)
-        .map_err(|_| Errno::ENOMEM)?
-        .next_multiple_of(sys::page_size());
-    if size > 0 {
-        let view = Reservation::new(size)?;
-        view.map_zero(0, size)?;
-        for layer in &layers {
-            layer.map_into(&view, 0, (0, size as u64))?;
+/// The contents of an object as layers.
+fn copied(file: &File, len: u64, last: &mut Last) -> Result<Vec<Arc<Layer>>, Errno> {
+    let known = match last {
+        Last::Copied(known) if known.len() == len => known,
+        Last::Began(layers) => {
+            *last = Last::Copied(Known::of(file, len, std::mem::take(layers))?);
+            return copied(file, len, last);
         }
-        let layers = layers.clone();
-        *last = Some(Known { layers, view });
-    }
-    Ok(layers)
-}
-
-/// What a memory object holds, but for its holes and for what `known` shows at the same place.
-fn layer_of(file: &File, len: u64, known: Option<&Reservation>) -> Result<Layer, Errno> {
-    let view = sys::View::of(file, len)?;
-    let mut found = Found::new();
-    let page = sys::page_size() as u64;
-    let same = |at: u64, bytes: &[u8]| {
-        known.is_some_and(|known| {
-            let at = usize::try_from(at).unwrap_or(usize::MAX);
-            // SAFETY: the view is as long as the object, at least; nobody writes to it.
-            let old = unsafe {
-                std::slice::from_raw_parts(known.start().as_ptr().add(at).cast_const(), bytes.len())
-            };
-            old == bytes
-        })
+        Last::Copied(_) => {
+            *last = Last::Began(Vec::new());
+            return copied(file, len, last);
+        }
     };
-    let mut at = 0;
-    while let Some((start, end)) = sys::next_data(file, at)? {
-        let end = end.min(len);
-        if start >= end {
-            break;
-        }
-        if known.is_none() {
-            found.add(start, (end - start).next_multiple_of(page));
-        } else {
-            for at in (start..end).step_by(sys::page_size()) {
-                if !same(at, view.bytes(at, end.min(at + page))) {
-                    found.add(at, page);
-                }
-            }
-        }
-        at = end;
-    }
-    Layer::write(&found, |start, len| view.bytes(start, start + len))
+    known.copy(file)
 }
 
 impl Segment for MemorySegment {
@@ -274,7 +233,7 @@ impl Segment for MemorySegment {
                 }
             } else {
                 let file = self.object(&mut state)?;
-                layers = vec![Arc::new(layer_of(&file, self.len(), None)?)];
+                layers = Known::of(&file, self.len(), Vec::new())?.copy(&file)?;
             }
         }
         Ok(Arc::new(Self::with(

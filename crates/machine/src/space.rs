@@ -129,8 +129,17 @@ pub struct Space {
     memory: OnceLock<Memory>,
     /// Also held while the space is being mapped.
     mapped: Mutex<Mapped>,
-    /// What it was frozen as last, if it has not run since.
-    last: Mutex<Option<Arc<Frozen>>>,
+    last: Mutex<Last>,
+}
+
+/// What a space was frozen as last: the next time only the difference is copied. The pages stay in memory for it as long as the space does.
+#[derive(Default)]
+struct Last {
+    frozen: Option<Arc<Frozen>>,
+    /// It has not run since.
+    current: bool,
+    /// Ranges of `frozen` that were discarded since.
+    discarded: Vec<(u32, u32)>,
 }
 
 #[derive(Default)]
@@ -160,13 +169,13 @@ impl Space {
         self.mapped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn last(&self) -> MutexGuard<'_, Option<Arc<Frozen>>> {
+    fn last(&self) -> MutexGuard<'_, Last> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// It is going to run: what it was frozen as is not what it is any more.
     pub(crate) fn runs(&self) {
-        self.last().take();
+        self.last().current = false;
     }
 
     /// The mapped memory; maps it at the first use.
@@ -359,21 +368,25 @@ impl AddressSpace for Space {
         self.checked(addr, len)?;
         let memory = self.memory()?;
         let (start, end) = (addr.0, addr.0 + len);
+        let touches = |frozen: &Arc<Frozen>| frozen.touches(start, end);
+        {
+            let mut last = self.last();
+            if last.frozen.as_ref().is_some_and(touches) {
+                last.discarded.push((start, end));
+            }
+        }
+        let of_file = self.frozen.as_ref().is_some_and(touches);
         let mut mapped = self.mapped();
-        let mut touches = false;
+        let mut is_shared = false;
         for entry in &mapped.shared {
             if entry.from < end && start < entry.to {
-                touches = true;
+                is_shared = true;
                 // What this process wrote is for the others.
                 entry.segment.share()?;
             }
         }
         // Advice would bring the image's pages back.
-        let of_file = self
-            .frozen
-            .as_ref()
-            .is_some_and(|frozen| frozen.touches(start, end));
-        if !touches && !of_file {
+        if !is_shared && !of_file {
             memory
                 .reservation
                 .discard(Memory::offset(start), len as usize)?;
@@ -395,25 +408,36 @@ impl AddressSpace for Space {
         shared: &[(GuestAddr, u32, Arc<dyn Segment>, u64)],
     ) -> Result<Arc<dyn AddressSpace>, Errno> {
         let mut last = self.last();
-        let frozen = match (self.memory.get(), &self.frozen, &*last) {
+        let frozen = match (self.memory.get(), &self.frozen, &last.frozen) {
             // Never used: what it was a copy of is what it is.
-            (None, Some(frozen), _) | (_, _, Some(frozen)) => Arc::clone(frozen),
+            (None, Some(frozen), _) => Arc::clone(frozen),
+            (_, _, Some(frozen)) if last.current => Arc::clone(frozen),
             _ => {
                 for &(start, len) in private {
                     check_range(start.0, len)?;
                 }
-                let memory = self.memory()?;
-                let zeroed = self.mapped().zeroed.clone();
+                // If this fails, the next one begins where the space began.
+                let Last {
+                    frozen, discarded, ..
+                } = std::mem::take(&mut *last);
+                let (base, zeroed) = match frozen {
+                    Some(frozen) => (Some(frozen), discarded),
+                    None => (self.frozen.clone(), self.mapped().zeroed.clone()),
+                };
                 Arc::new(Frozen::of(
                     self.module,
-                    memory,
-                    self.frozen.as_deref(),
+                    self.memory()?,
+                    base.as_deref(),
                     zeroed,
                     private,
                 )?)
             }
         };
-        *last = Some(Arc::clone(&frozen));
+        *last = Last {
+            frozen: Some(Arc::clone(&frozen)),
+            current: true,
+            discarded: Vec::new(),
+        };
         let shared = shared
             .iter()
             .map(|(addr, len, segment, offset)| Shared {

@@ -283,6 +283,11 @@ pub struct View {
     len: usize,
 }
 
+// SAFETY: the mapping is only read through it, and belongs to no thread.
+unsafe impl Send for View {}
+// SAFETY: as above.
+unsafe impl Sync for View {}
+
 impl View {
     /// Maps its first `len` bytes.
     pub fn of(file: &File, len: u64) -> io::Result<Self> {

@@ -1,0 +1,177 @@
+//! What a memory object was when it was last copied, so that the next copy costs only what has changed since.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use pglite_oxide_kernel::Errno;
+
+use crate::layer::{Found, Layer};
+use crate::sys::{self, Reservation, View};
+
+/// Layers beyond this are made fewer: each costs mappings in every copy.
+const LAYERS_MAX: usize = 6;
+
+/// Contents that layers hold, and where they can be compared with the object. The mappings stay from copy to copy: making them anew costs more than comparing.
+pub(crate) struct Known {
+    layers: Vec<Arc<Layer>>,
+    /// The layers over each other.
+    then: Reservation,
+    /// The object itself.
+    now: View,
+    len: u64,
+}
+
+impl Known {
+    /// Of an object of `len` bytes that began as `layers` say; nothing need be the same any more.
+    pub(crate) fn of(file: &File, len: u64, layers: Vec<Arc<Layer>>) -> Result<Self, Errno> {
+        let size = usize::try_from(len)
+            .map_err(|_| Errno::ENOMEM)?
+            .next_multiple_of(sys::page_size());
+        let then = Reservation::new(size.max(sys::page_size()))?;
+        then.map_zero(0, then.size())?;
+        let known = Self {
+            layers,
+            then,
+            now: View::of(file, len)?,
+            len,
+        };
+        for layer in &known.layers {
+            known.show(layer)?;
+        }
+        Ok(known)
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn show(&self, layer: &Layer) -> Result<(), Errno> {
+        layer.map_into(&self.then, 0, (0, self.then.size() as u64))
+    }
+
+    fn then(&self, at: u64, len: usize) -> &[u8] {
+        let at = usize::try_from(at)
+            .unwrap_or(usize::MAX)
+            .min(self.then.size());
+        let len = len.min(self.then.size() - at);
+        // SAFETY: clamped to the mapping, which nobody writes to.
+        unsafe { std::slice::from_raw_parts(self.then.start().as_ptr().add(at), len) }
+    }
+
+    /// The contents of the object as layers: those it was copied as before, with one more where it has changed. Nobody writes to it meanwhile.
+    pub(crate) fn copy(&mut self, file: &File) -> Result<Vec<Arc<Layer>>, Errno> {
+        let page = sys::page_size() as u64;
+        let mut found = Found::new();
+        let mut at = 0;
+        // What has no page is zero and always was: pages only come, until the object gets another length.
+        while let Some((start, end)) = sys::next_data(file, at)? {
+            let end = end.min(self.len);
+            if start >= end {
+                break;
+            }
+            for at in (start..end).step_by(sys::page_size()) {
+                let now = self.now.bytes(at, end.min(at + page));
+                if now != self.then(at, now.len()) {
+                    found.add(at, page);
+                }
+            }
+            at = end;
+        }
+        self.add(&found)?;
+        if self.layers.len() > LAYERS_MAX {
+            self.merge()?;
+        }
+        Ok(self.layers.clone())
+    }
+
+    fn add(&mut self, found: &Found) -> Result<(), Errno> {
+        let layer = self.write(found)?;
+        if !layer.is_empty() {
+            self.show(&layer)?;
+            self.layers.push(Arc::new(layer));
+        }
+        Ok(())
+    }
+
+    fn write(&self, found: &Found) -> Result<Layer, Errno> {
+        Layer::write(found, |start, len| self.now.bytes(start, start + len))
+    }
+
+    /// Makes one of all layers but the first, or of all if the first is mostly hidden.
+    fn merge(&mut self) -> Result<(), Errno> {
+        let size = |layers: &[Arc<Layer>]| layers.iter().map(|layer| layer.len()).sum::<u64>();
+        let keep = usize::from(size(&self.layers[1..]) < size(&self.layers[..1]));
+        let found = Found::of(self.layers[keep..].iter().flat_map(|layer| layer.runs()));
+        self.layers.truncate(keep);
+        self.add(&found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt as _;
+
+    use super::*;
+
+    fn contents(layers: &[Arc<Layer>], len: u64) -> Vec<u8> {
+        let whole = sys::memory_object(c"test", len).unwrap();
+        for layer in layers {
+            layer.copy_to(&whole).unwrap();
+        }
+        let mut out = vec![0; usize::try_from(len).unwrap()];
+        whole.read_exact_at(&mut out, 0).unwrap();
+        out
+    }
+
+    #[test]
+    fn copies_are_what_the_object_was_and_cost_what_has_changed() {
+        let page = sys::page_size() as u64;
+        let len = 300 * page;
+        let file = sys::memory_object(c"test", len).unwrap();
+        let mut known = Known::of(&file, len, Vec::new()).unwrap();
+        assert!(known.copy(&file).unwrap().is_empty());
+        for at in 0..200 {
+            file.write_all_at(b"first", at * page).unwrap();
+        }
+        let first = known.copy(&file).unwrap();
+        let mut copies = vec![(first, {
+            let mut all = vec![0; usize::try_from(len).unwrap()];
+            file.read_exact_at(&mut all, 0).unwrap();
+            all
+        })];
+        assert_eq!(known.copy(&file).unwrap().len(), 1, "nothing has changed");
+        for round in 0..20_u64 {
+            file.write_all_at(&[7, u8::try_from(round).unwrap()], (round * 13 + 3) * page)
+                .unwrap();
+            let layers = known.copy(&file).unwrap();
+            assert!(layers.len() <= LAYERS_MAX, "{} layers", layers.len());
+            if layers.len() < LAYERS_MAX && layers.len() > 2 {
+                assert_eq!(layers.last().unwrap().len(), page, "only what is new");
+            }
+            let mut all = vec![0; usize::try_from(len).unwrap()];
+            file.read_exact_at(&mut all, 0).unwrap();
+            copies.push((layers, all));
+        }
+        for (layers, all) in copies {
+            assert!(contents(&layers, len) == all);
+        }
+    }
+
+    #[test]
+    fn what_an_object_began_as_is_not_copied_again() {
+        let page = sys::page_size() as u64;
+        let bytes = vec![1; sys::page_size()];
+        let mut found = Found::new();
+        found.add(page, page);
+        let layer = Arc::new(Layer::write(&found, |_, _| &bytes).unwrap());
+        let file = sys::memory_object(c"test", 4 * page).unwrap();
+        layer.copy_to(&file).unwrap();
+        let mut known = Known::of(&file, 4 * page, vec![layer]).unwrap();
+        assert_eq!(known.copy(&file).unwrap().len(), 1);
+        // What was not zero may become so.
+        file.write_all_at(&vec![0; sys::page_size()], page).unwrap();
+        let layers = known.copy(&file).unwrap();
+        assert_eq!(layers.len(), 2);
+        assert!(contents(&layers, 4 * page).iter().all(|&byte| byte == 0));
+    }
+}
