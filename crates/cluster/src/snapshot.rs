@@ -20,7 +20,7 @@ use crate::options::Root;
 /// How long PostgreSQL's background processes sleep at least in a new copy. Most databases of tests are gone before.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long a snapshot waits for processes that are about to rest: every copy of it would have to run them.
-const SNAPSHOT_PATIENCE: Duration = Duration::from_millis(50);
+const SNAPSHOT_PATIENCE: Duration = Duration::from_millis(200);
 /// The same for a single copy, which costs about that more without.
 const FORK_PATIENCE: Duration = Duration::from_millis(10);
 /// Bytes of the addresses that settings show.

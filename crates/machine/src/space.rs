@@ -283,6 +283,10 @@ fn map_shared(memory: &Memory, entry: &Shared) -> Result<(), Errno> {
 fn copy_dirty(parent: &Memory, child: &Memory, start: u32, len: usize) {
     let (from, to) = (parent.byte(start).cast_const(), child.byte(start));
     let copy = |offset: usize, len: usize| {
+        if len > sys::page_size() {
+            let place = Memory::offset(start) + offset;
+            child.reservation.populate(place, len);
+        }
         // SAFETY: the run lies in [start, start + len), mapped in both spaces (the type's invariant). The parent's own thread is here, so nothing
         // writes there; the child has not started. The spaces are different reservations, so they do not overlap.
         unsafe { std::ptr::copy_nonoverlapping(from.add(offset), to.add(offset), len) };
@@ -417,9 +421,8 @@ impl AddressSpace for Space {
                     check_range(start.0, len)?;
                 }
                 // If this fails, the next one begins where the space began.
-                let Last {
-                    frozen, discarded, ..
-                } = std::mem::take(&mut *last);
+                let frozen = last.frozen.take();
+                let discarded = std::mem::take(&mut last.discarded);
                 let (base, zeroed) = match frozen {
                     Some(frozen) => (Some(frozen), discarded),
                     None => (self.frozen.clone(), self.mapped().zeroed.clone()),
@@ -433,11 +436,8 @@ impl AddressSpace for Space {
                 )?)
             }
         };
-        *last = Last {
-            frozen: Some(Arc::clone(&frozen)),
-            current: true,
-            discarded: Vec::new(),
-        };
+        last.frozen = Some(Arc::clone(&frozen));
+        last.current = true;
         let shared = shared
             .iter()
             .map(|(addr, len, segment, offset)| Shared {

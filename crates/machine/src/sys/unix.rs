@@ -173,6 +173,17 @@ impl Reservation {
         }
     }
 
+    /// Makes pages that are about to be written, all at once: cheaper than a fault for each. A host that cannot leaves it to the faults.
+    pub fn populate(&self, offset: usize, len: usize) {
+        #[cfg(target_os = "linux")]
+        if let Ok(at) = self.at(offset, len) {
+            // SAFETY: the range is ours; no contents change.
+            unsafe { libc::madvise(at, len, libc::MADV_POPULATE_WRITE) };
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (offset, len);
+    }
+
     /// Maps a file there, privately (copy on write) or shared.
     pub fn map_file(
         &self,
