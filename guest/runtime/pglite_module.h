@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PGL_ABI_VERSION 3u
+#define PGL_ABI_VERSION 4u
 #define PGL_INSTANCE_SPAN 0x100000u
 #define PGL_CONTEXT_SPAN 0x10000u
 /* bytes of linear memory a module may touch: 65,535 wasm pages */
@@ -62,6 +62,11 @@ struct pgl_context {
 	uint32_t exception[4];
 };
 
+/*
+ * Asked before a data segment is written at `offset`: how many of its `size` bytes, from the first on, the memory will have without that.
+ */
+typedef size_t pgl_present_fn(void *state, uint32_t offset, const uint8_t *data, size_t size);
+
 struct pgl_module {
 	uint32_t abi_version;
 	uint32_t instance_size;  /* bytes; at most PGL_INSTANCE_SPAN - PGL_CONTEXT_SPAN */
@@ -71,7 +76,7 @@ struct pgl_module {
 	const char *fingerprint; /* of the inputs of the build, hex */
 	const char *core;        /* of the program as linked: what its side modules must have been built for */
 	/* writes globals, table and data segments; memory must be zero and writable. Not thread-safe: once per module. */
-	void (*instantiate)(void *instance);
+	void (*instantiate)(void *instance, pgl_present_fn *present, void *state);
 	/* copies the globals of one instance to another, which may be the same: then only pointers to its own place are set */
 	void (*fork_instance)(void *child, const void *parent);
 	/* make the instance ready to run guest_start / guest_fork_child on a stack that ends at `stack_base` */

@@ -37,6 +37,21 @@ WASM_RT_NO_RETURN void pgl_longjmp(void **buffer, int value);
 void pgl_load_exception(struct pgl_context *context, const void *tag, uint32_t size, const void *values);
 WASM_RT_NO_RETURN void pgl_throw(struct pgl_context *context);
 
+/* Pages of all hosts that the system offers are no larger than a wasm page, and multiples of this. */
+#define PGL_PAGE_ALIGNED __attribute__((aligned(4096)))
+
+/* While a module is instantiated: struct pgl_module's present() and its state, or NULL. */
+extern _Thread_local pgl_present_fn *pgl_present;
+extern _Thread_local void *pgl_present_state;
+
+/* Writes a data segment, less what is there already. */
+static inline void pgl_load_data(void *to, uint32_t offset, const uint8_t *data, size_t size)
+{
+	size_t done = pgl_present ? pgl_present(pgl_present_state, offset, data, size) : 0;
+
+	memcpy((char *)to + done, data + done, size - done);
+}
+
 /* Bulk memory operations, checked against the one size that memory has. */
 static inline void pgl_memory_fill(uint8_t *base, uint64_t to, uint32_t value, uint64_t length)
 {

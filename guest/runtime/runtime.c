@@ -7,6 +7,8 @@
 static __thread struct pgl_context *current;
 
 _Thread_local wasm_rt_memory_t *pgl_instantiating;
+_Thread_local pgl_present_fn *pgl_present;
+_Thread_local void *pgl_present_state;
 
 /* the import env.memory of every module: one definition, as several modules are linked into one program */
 wasm_rt_memory_t *w2c_env_memory(struct w2c_env *env)

@@ -361,6 +361,11 @@ impl Arguments {
             set("file_copy_method", "clone");
             set("fsync", "off");
             set("full_page_writes", "off");
+            // Reading is copying from memory: worker processes would only be in between, and in every copy.
+            set("io_method", "sync");
+            set("io_max_concurrency", "16");
+            // PostgreSQL clears all of them when it starts, and writing them out is copying, too.
+            set("wal_buffers", "1MB");
         }
         if options.durability == Durability::Relaxed {
             set("synchronous_commit", "off");

@@ -1,7 +1,7 @@
 //! The frozen state of a program that has been instantiated and not yet started: what every process of it begins as.
 
+use std::ffi::c_void;
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 
 use pglite_oxide_kernel::Errno;
 
@@ -10,12 +10,54 @@ use crate::module::{FIRST_BYTE, Module};
 use crate::space::{Memory, zero_memory};
 use crate::sys;
 
-/// Initialised data as a memory object, mapped copy-on-write by each process, and the instance's globals.
+/// Initialised data, mapped copy-on-write by each process: constants from the running program's own file, the rest from a memory object. And the instance's globals.
 pub struct Image {
     /// Bytes from [`FIRST_BYTE`] on.
     data: File,
     len: usize,
+    constants: Option<Constants>,
     globals: Vec<u64>,
+}
+
+/// Whole pages of the running program's file.
+struct Constants {
+    file: File,
+    file_offset: u64,
+    /// Where they belong.
+    start: u32,
+    len: usize,
+}
+
+/// `Present`: the first segment of which whole pages can be mapped from the program's file is not written. `state` is an `Option<Constants>`.
+unsafe extern "C" fn present(
+    state: *mut c_void,
+    start: u32,
+    data: *const u8,
+    size: usize,
+) -> usize {
+    // SAFETY: `freeze` passes it, and uses it again only when the module is instantiated.
+    let constants = unsafe { &mut *state.cast::<Option<Constants>>() };
+    let page = sys::page_size();
+    let len = size - size % page;
+    if constants.is_some()
+        || len == 0
+        || start < FIRST_BYTE
+        || !(start as usize).is_multiple_of(page)
+    {
+        return 0;
+    }
+    // SAFETY: the segment's bytes are static.
+    let data = unsafe { std::slice::from_raw_parts(data, len) };
+    let Some((file, file_offset)) = sys::place_in_file(data) else {
+        return 0;
+    };
+    *constants = Some(Constants {
+        file,
+        file_offset,
+        start,
+        len,
+    });
+    len
 }
 
 impl Image {
@@ -23,34 +65,39 @@ impl Image {
     ///
     /// Of `libraries`, which have been validated beside the module, those of this program become part of it.
     pub fn freeze(module: &'static Module, libraries: &[&'static Library]) -> Result<Self, Errno> {
+        let page = sys::page_size();
+        let all = (module.heap_base() as usize - FIRST_BYTE as usize).next_multiple_of(page);
+        let data = sys::memory_object(c"pglite-image", all as u64)?;
         let scratch = zero_memory()?;
-        // SAFETY: the space is fresh zero memory, and the caller serialises instantiation.
-        unsafe { module.instantiate(scratch.instance()) };
+        // It is written where it stays.
+        scratch
+            .reservation()
+            .map_file(Memory::offset(FIRST_BYTE), all, &data, 0, true)?;
+        let mut constants: Option<Constants> = None;
+        // SAFETY: the space is fresh zero memory, the caller serialises instantiation, and `present` gets what it wants.
+        unsafe {
+            module.instantiate(
+                scratch.instance(),
+                present,
+                std::ptr::from_mut(&mut constants).cast(),
+            );
+        };
         for library in libraries {
             if library.program() == module.name() {
                 // SAFETY: the program has been instantiated here just now.
                 unsafe { library.instantiate(scratch.instance()) };
             }
         }
-        let all = module.heap_base() as usize - FIRST_BYTE as usize;
-        let page = sys::page_size();
-        let start = scratch.byte(FIRST_BYTE).cast_const();
-        // Only what was written: reading the rest (the places of side modules that are not linked, bss, the stack) would fault its pages in.
-        let mut written = Vec::new();
-        if !sys::dirty_runs(start, all.div_ceil(page) * page, |offset, len| {
-            written.push((offset, len));
-        }) {
-            written.push((0, all));
+        // What follows (bss, the stack) is left to each process.
+        let (mut len, mut at) = (page, 0);
+        while let Some((_, end)) = sys::next_data(&data, at)? {
+            let end = usize::try_from(end).unwrap_or(all).min(all);
+            if len == end {
+                break;
+            }
+            (len, at) = (end, end as u64);
         }
-        let len = written
-            .last()
-            .map_or(page, |(offset, len)| (offset + len).div_ceil(page) * page);
-        let data = sys::memory_object(c"pglite-image", len as u64)?;
-        for (offset, len) in written {
-            // SAFETY: [FIRST_BYTE, heap_base) and the rest of its last page are mapped, and nobody else knows the scratch space.
-            let bytes = unsafe { std::slice::from_raw_parts(start.add(offset), len) };
-            data.write_all_at(bytes, offset as u64)?;
-        }
+        data.set_len(len as u64)?;
         let mut globals = vec![0_u64; module.instance_size().div_ceil(8)];
         // SAFETY: the vector holds at least instance_size bytes and is aligned for any C type; both are valid for reading and writing.
         unsafe {
@@ -60,12 +107,26 @@ impl Image {
                 module.instance_size(),
             );
         };
-        Ok(Self { data, len, globals })
+        Ok(Self {
+            data,
+            len,
+            constants,
+            globals,
+        })
     }
 
     /// Maps the data into a fresh space.
     pub(crate) fn map_into(&self, space: &sys::Reservation) -> Result<(), Errno> {
         space.map_file(Memory::offset(FIRST_BYTE), self.len, &self.data, 0, false)?;
+        if let Some(constants) = &self.constants {
+            space.map_file(
+                Memory::offset(constants.start),
+                constants.len,
+                &constants.file,
+                constants.file_offset,
+                false,
+            )?;
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 
 /// Version of the ABI this crate speaks.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 /// Bytes from the instance to the guest's byte 0.
 pub const INSTANCE_SPAN: usize = 0x10_0000;
 /// Bytes from the context to the guest's byte 0.
@@ -37,6 +37,10 @@ pub struct Context {
     pub guest_stack: *mut u8,
 }
 
+/// `pgl_present_fn`: how many bytes of a data segment the memory will have without their being written.
+pub(crate) type Present =
+    unsafe extern "C" fn(state: *mut c_void, offset: u32, data: *const u8, size: usize) -> usize;
+
 /// `struct pgl_module`: what a compiled module offers. Made by the build, linked into the binary, never changed.
 #[repr(C)]
 pub struct Module {
@@ -47,7 +51,7 @@ pub struct Module {
     name: *const c_char,
     fingerprint: *const c_char,
     core: *const c_char,
-    instantiate: unsafe extern "C" fn(instance: *mut c_void),
+    instantiate: unsafe extern "C" fn(instance: *mut c_void, present: Present, state: *mut c_void),
     fork_instance: unsafe extern "C" fn(child: *mut c_void, parent: *const c_void),
     prepare_start: unsafe extern "C" fn(
         instance: *mut c_void,
@@ -114,7 +118,7 @@ impl Module {
         core: &'static CStr,
         heap_base: u32,
     ) -> &'static Self {
-        extern "C" fn instantiate(_: *mut c_void) {}
+        extern "C" fn instantiate(_: *mut c_void, _: Present, _: *mut c_void) {}
         extern "C" fn fork(_: *mut c_void, _: *const c_void) {}
         extern "C" fn start(_: *mut c_void, _: *mut c_void, _: u32, _: u32, _: u32) {}
         extern "C" fn fork_child(_: *mut c_void, _: *mut c_void, _: u32, _: u32) {}
@@ -209,10 +213,15 @@ impl Module {
     /// Writes globals, table and data.
     ///
     /// # Safety
-    /// `instance` lies [`INSTANCE_SPAN`] below a guest memory of zero pages, and the caller instantiates no module at the same time.
-    pub(crate) unsafe fn instantiate(&self, instance: *mut u8) {
+    /// `instance` lies [`INSTANCE_SPAN`] below a guest memory of zero pages, the caller instantiates no module at the same time, and `present` can be called with `state`.
+    pub(crate) unsafe fn instantiate(
+        &self,
+        instance: *mut u8,
+        present: Present,
+        state: *mut c_void,
+    ) {
         // SAFETY: the caller's contract is that of the C function.
-        unsafe { (self.instantiate)(instance.cast()) }
+        unsafe { (self.instantiate)(instance.cast(), present, state) }
     }
 
     /// Copies the globals.

@@ -169,14 +169,15 @@ fn chain(signo: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
 
 /// A signal stack for this thread while it exists; the one before is restored on drop.
 pub(crate) struct AltStack {
-    memory: Vec<u8>,
+    _memory: Box<[MaybeUninit<u8>]>,
     before: libc::stack_t,
 }
 
 impl AltStack {
     /// Installs it.
     pub(crate) fn new() -> Self {
-        let mut memory = vec![0_u8; ALT_STACK_SIZE];
+        // Not cleared: few threads ever use it.
+        let mut memory = Box::new_uninit_slice(ALT_STACK_SIZE);
         let stack = libc::stack_t {
             ss_sp: memory.as_mut_ptr().cast(),
             ss_flags: 0,
@@ -189,7 +190,10 @@ impl AltStack {
         };
         // SAFETY: the memory lives in the value until it is dropped, which takes the stack out of use first.
         unsafe { libc::sigaltstack(&stack, &mut before) };
-        Self { memory, before }
+        Self {
+            _memory: memory,
+            before,
+        }
     }
 }
 
@@ -197,7 +201,6 @@ impl Drop for AltStack {
     fn drop(&mut self) {
         // SAFETY: puts back what was there; this thread does not run on the alternate stack now.
         unsafe { libc::sigaltstack(&self.before, ptr::null_mut()) };
-        self.memory.clear();
     }
 }
 

@@ -76,33 +76,21 @@ fn installed(tree: Tree<'static>) -> Result<MemFs, Failure> {
     Ok(files)
 }
 
-/// How to start a program from `/pgsql/bin`; what it prints goes to our standard error.
-pub(crate) fn options(command: &[&str]) -> SpawnOptions {
+/// How to start a program from `/pgsql/bin` with some input; what it prints goes to our standard error.
+pub(crate) fn options(vfs: &Vfs, command: &[&str], input: &[u8]) -> Result<SpawnOptions, Failure> {
+    const INPUT: &str = "/tmp/input";
     let output: Arc<dyn File> = Arc::new(LineSink::new(|line| eprintln!("{line}")));
-    let nothing = Vfs::open(
-        &null_vfs(),
-        "/",
-        "/dev/null",
-        &OpenHow {
-            read: true,
-            ..OpenHow::default()
-        },
-    );
-    SpawnOptions {
+    vfs.write(INPUT, 0o600, input)?;
+    let how = OpenHow {
+        read: true,
+        ..OpenHow::default()
+    };
+    let (input, _) = vfs.open("/", INPUT, &how)?;
+    Ok(SpawnOptions {
         path: format!("/pgsql/bin/{}", command[0]),
         argv: command.iter().map(|&word| word.to_owned()).collect(),
         envp: ENVIRONMENT.iter().map(|&word| word.to_owned()).collect(),
         cwd: "/".to_owned(),
-        stdio: [
-            nothing.map_or_else(|_| Arc::clone(&output), |(file, _)| file),
-            Arc::clone(&output),
-            output,
-        ],
-    }
-}
-
-fn null_vfs() -> Vfs {
-    let mut vfs = Vfs::new();
-    vfs.mount("/dev", Arc::new(DevFs::new()));
-    vfs
+        stdio: [input, Arc::clone(&output), output],
+    })
 }

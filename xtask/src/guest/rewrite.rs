@@ -18,6 +18,7 @@ use super::libc::sorted;
 const BASE: &str = "uint8_t* const wasm_rt_local_memory_base = (instance->w2c_env_memory)->data;";
 const SIZE: &str = "uint64_t wasm_rt_local_memory_size = (instance->w2c_env_memory)->size;";
 const SIZE_AGAIN: &str = "wasm_rt_local_memory_size = (instance->w2c_env_memory)->size;";
+const LOAD: &str = "load_data(MEM_ADDR(&m, o, s), i, s);";
 const ARGUMENT: &str = "wasm_rt_local_memory_size, instance->w2c_env_memory, ";
 
 /// How often each change was made.
@@ -29,18 +30,35 @@ pub(super) struct Made {
     indirect: usize,
     pub(super) fences: usize,
     pointers: usize,
+    loads: usize,
 }
 
 /// Rewrites all C of module `name` in `dir`; `counts` is what its wasm contains.
 pub(super) fn directory(dir: &Path, name: &str, counts: Counts) -> Result<()> {
     let mut made = Made::default();
+    // Constant data lies in the binary as it lies in memory, so that its pages can be mapped from there.
+    let constants = format!("\nconst u8 data_segment_data_w2c_{name}_0x2Erodata[] = {{");
+    let mut aligned = 0;
     for path in sorted(dir, "c")? {
-        change(&path, |text| source(text, &mut made))?;
+        change(&path, |text| {
+            aligned += text.matches(&constants).count();
+            let line = constants.trim_start();
+            source(
+                &text.replace(&constants, &format!("\nPGL_PAGE_ALIGNED {line}")),
+                &mut made,
+            )
+        })?;
     }
     change(&dir.join(format!("{name}-impl.h")), |text| {
         header(text, &mut made)
     })?;
-    if made.bases == 0 || made.arguments == 0 || made.indirect == 0 || made.pointers == 0 {
+    if made.bases == 0
+        || made.arguments == 0
+        || made.indirect == 0
+        || made.pointers == 0
+        || made.loads == 0
+        || aligned != 1
+    {
         bail!("the translator's output is not as expected: {made:?}");
     }
     if (made.atomics, made.fences) != (counts.accesses, counts.fences) {
@@ -128,6 +146,10 @@ pub(super) fn header(text: &str, made: &mut Made) -> Result<String> {
     let mut out = String::with_capacity(text.len());
     for line in text.lines() {
         let mut line = line.to_owned();
+        if line.contains(LOAD) {
+            line = line.replace(LOAD, "pgl_load_data(MEM_ADDR(&m, o, s), o, i, s);");
+            made.loads += 1;
+        }
         if line.contains("_Atomic volatile") && line.contains("MEM_ADDR(") {
             line = line.replace("MEM_ADDR(", "MEM_ADDR_MEMOP(");
             made.pointers += 1;

@@ -1,7 +1,11 @@
 //! What the operating system is asked for: reserving, mapping, shared memory objects, which pages are dirty.
 
 #[cfg(unix)]
+mod program;
+#[cfg(unix)]
 mod unix;
+#[cfg(unix)]
+pub use program::place_in_file;
 #[cfg(unix)]
 pub use unix::*;
 
