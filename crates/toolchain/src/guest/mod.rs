@@ -1,7 +1,7 @@
 //! The recipes of everything that is C: musl, PostgreSQL, their translation and the native objects.
 //!
 //! Each recipe is a function that fills an output directory; what it depends on besides the outputs of the recipes before it is what its
-//! `..._inputs` function says. [`crate::assets`] joins them into cached steps:
+//! `..._inputs` function says. [`crate::builder`] and `cargo xtask assets` join them into cached steps:
 //!
 //! ```text
 //! libc -> postgres -> link -> translate -> compile
