@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use crate::cache::{Cache, Output, Workplace};
 use crate::fetch::{Fetcher, Pinned, pins};
 use crate::fingerprint::Inputs;
-use crate::guest::{self, GuestCtx};
+use crate::guest::{self, Core, GuestCtx, Names};
 use crate::tools::{self, HostTools};
 use crate::{process, unpack};
 
@@ -124,17 +124,26 @@ impl<'a> Builder<'a> {
         recipe: impl FnOnce(&GuestCtx<'_>, &Workplace<'_>) -> Result<()>,
     ) -> Result<Output> {
         self.cache.step(name, inputs, resumable, |place| {
-            let zig_cache = self.cache.root().join("zig");
-            let context = GuestCtx::of_step(
-                &toolbox.zig,
-                &toolbox.wabt,
-                &toolbox.host,
-                &self.guest,
-                zig_cache,
-                place,
-            );
-            recipe(&context, place)
+            self.context(toolbox, place, |context| recipe(context, place))
         })
+    }
+
+    /// Calls `work` with the context of recipes that work in `place`.
+    pub(crate) fn context<T>(
+        &self,
+        toolbox: &Toolbox,
+        place: &Workplace<'_>,
+        work: impl FnOnce(&GuestCtx<'_>) -> T,
+    ) -> T {
+        let zig_cache = self.cache.root().join("zig");
+        work(&GuestCtx::of_step(
+            &toolbox.zig,
+            &toolbox.wabt,
+            &toolbox.host,
+            &self.guest,
+            zig_cache,
+            place,
+        ))
     }
 
     /// musl for guests.
@@ -195,6 +204,21 @@ impl<'a> Builder<'a> {
             false,
             |context, place| guest::translate(context, module, &wasm, place.dir),
         )
+    }
+
+    /// The table of the server's functions, for programs that load packs: `libpglite_exports.a`.
+    pub fn exports(&self, toolbox: &Toolbox, server: &Server) -> Result<Output> {
+        let inputs = guest::exports_inputs(&self.guest)?
+            .value("compiler", pins::wheel("ziglang")?.sha256)
+            .value("target", &self.target)
+            .step(&server.linked)
+            .step(&server.translated);
+        let core = Core::read(&server.linked.join(guest::CORE))?;
+        let names = Names::read(&server.translated.join(guest::NAMES))?;
+        let fingerprint = server.linked.record.fingerprint.as_str();
+        self.recipe(toolbox, "exports", inputs, false, |context, place| {
+            guest::exports(context, &core, &names, fingerprint, &self.target, place.dir)
+        })
     }
 
     /// Everything that an extension is built against.

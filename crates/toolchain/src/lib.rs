@@ -4,6 +4,7 @@
 
 pub mod builder;
 pub mod cache;
+pub mod extension;
 pub mod fetch;
 pub mod fingerprint;
 pub mod guest;

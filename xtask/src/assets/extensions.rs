@@ -226,7 +226,7 @@ fn place_and_compile(
             name,
             wasm: &wasm,
             shape,
-            place,
+            binding: side::Binding::Linked(place),
         };
         let inputs = guest::side_inputs(guest, &place)?
             .value("compiler", pins::wheel("ziglang")?.sha256)

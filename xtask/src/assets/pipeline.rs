@@ -163,6 +163,10 @@ impl<'a> Builder<'a> {
                     linked: linked.clone(),
                     translated: translated.clone(),
                 };
+                let exports = steps.exports(&toolbox, &base)?;
+                let library = exports.join("libpglite_exports.a");
+                libraries.insert("exports".to_owned(), library);
+                records.push(exports.record);
                 extensions = extensions::build(steps, &toolbox, &base)?;
             }
             records.extend([linked.record, translated.record, compiled.record]);

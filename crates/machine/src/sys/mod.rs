@@ -1,7 +1,11 @@
 //! What the operating system is asked for: reserving, mapping, shared memory objects, which pages are dirty.
 
 #[cfg(unix)]
+mod loadable;
+#[cfg(unix)]
 mod unix;
+#[cfg(unix)]
+pub use loadable::Loadable;
 #[cfg(unix)]
 pub use unix::*;
 
