@@ -162,8 +162,10 @@ impl Reader<'_> {
         if let Some(inner) = error.get_ref().and_then(|inner| inner.source()) {
             text = format!("{text}: {inner}");
         }
-        // tar tells of a member that is cut off by a general error.
-        if error.kind() == io::ErrorKind::UnexpectedEof || text.contains("unexpected EOF") {
+        // tar tells of what is cut off by general errors.
+        let cut = ["unexpected EOF", "failed to read entire block"];
+        if error.kind() == io::ErrorKind::UnexpectedEof || cut.iter().any(|cut| text.contains(cut))
+        {
             return PackError::Truncated { pack, reason: text };
         }
         PackError::NotAPack { pack, reason: text }
@@ -206,7 +208,7 @@ impl Reader<'_> {
                     });
                 }
                 check_size(self.name, MANIFEST, claimed, MAX_MANIFEST)?;
-                let text = self.contents(&mut entry)?;
+                let text = self.contents(&mut entry, MANIFEST, claimed)?;
                 manifest = Some(self.manifest(&text)?);
                 continue;
             };
@@ -225,13 +227,7 @@ impl Reader<'_> {
                     wanted.bytes
                 )));
             }
-            let contents = self.contents(&mut entry)?;
-            if (contents.len() as u64) < claimed {
-                return Err(PackError::Truncated {
-                    pack: self.pack(),
-                    reason: format!("it ends in {path}"),
-                });
-            }
+            let contents = self.contents(&mut entry, &path, claimed)?;
             let found = sha256(&contents);
             if found != wanted.sha256 {
                 return Err(PackError::Hash {
@@ -298,11 +294,22 @@ impl Reader<'_> {
     }
 
     /// Reads what is there: a claim of the header alone takes no memory.
-    fn contents(&self, entry: &mut impl Read) -> Result<Vec<u8>, PackError> {
+    fn contents(
+        &self,
+        entry: &mut impl Read,
+        path: &str,
+        claimed: u64,
+    ) -> Result<Vec<u8>, PackError> {
         let mut contents = Vec::new();
         entry
             .read_to_end(&mut contents)
             .map_err(|error| self.refuse(&error))?;
+        if (contents.len() as u64) < claimed {
+            return Err(PackError::Truncated {
+                pack: self.pack(),
+                reason: format!("it ends in {path}"),
+            });
+        }
         Ok(contents)
     }
 
