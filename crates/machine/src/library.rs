@@ -1,6 +1,6 @@
 //! Side modules: the libraries of PostgreSQL's extensions, put into the image of their program before it is frozen.
 //!
-//! Their code runs on the program's instance (`xtask/src/guest/side.rs` says how), so nothing of a library is kept per process: its data is a part of the image that every
+//! Their code runs on the program's instance (`crates/toolchain/src/guest/side.rs` says how), so nothing of a library is kept per process: its data is a part of the image that every
 //! process maps copy-on-write, its functions are slots of the one table. A linked library costs a process nothing.
 
 use std::ffi::{CStr, c_char, c_void};
