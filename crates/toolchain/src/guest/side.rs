@@ -227,7 +227,10 @@ fn native_cc(ctx: &GuestCtx<'_>, server: Server<'_>, target: &str) -> Result<Com
         .arg("-I")
         .arg(ctx.wabt.join("wasm2c"))
         .arg("-I")
-        .arg(server.translated);
+        .arg(server.translated)
+        // SIMDe, for modules that use SIMD.
+        .arg("-I")
+        .arg(ctx.wabt.join("include"));
     Ok(command)
 }
 
