@@ -26,7 +26,16 @@ fn link() -> Result<(), Box<dyn Error>> {
     for path in &assets.depends_on {
         println!("cargo::rerun-if-changed={}", path.display());
     }
-    let mut modules = vec!["postgres"];
+    println!(
+        "cargo::rustc-env=PGLITE_OXIDE_TARGET={}",
+        std::env::var("TARGET")?
+    );
+    let mut modules = Vec::new();
+    // Before the server, whose functions it refers to.
+    if std::env::var_os("CARGO_FEATURE_PACKS").is_some() {
+        modules.push("exports");
+    }
+    modules.push("postgres");
     if std::env::var_os("CARGO_FEATURE_INITDB").is_some() {
         modules.push("initdb");
     }

@@ -7,24 +7,19 @@
 
 mod assets;
 mod bench;
-mod cache;
 mod demo;
 mod doctor;
 mod extensions;
-mod fetch;
-mod fingerprint;
-mod guest;
 mod pgo;
-mod process;
-mod progress;
 mod regress;
 mod release;
 mod soak;
 mod suite;
-mod tools;
-mod unpack;
 
 use std::process::ExitCode;
+
+// As if they were modules of this program.
+use pglite_oxide_toolchain::{cache, fetch, fingerprint, guest, process, progress, tools, unpack};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};

@@ -20,14 +20,16 @@ use crate::{assets, suite};
 const LIMIT: u64 = 10 << 20;
 
 /// What is published; everything else in the workspace is for development.
-const CRATES: [&str; 8] = [
+const CRATES: [&str; 10] = [
     "asset-locator",
     "kernel",
     "machine",
     "aot",
     "assets",
+    "pack",
     "cluster",
     "pglite-oxide",
+    "toolchain",
     "cli",
 ];
 
@@ -73,7 +75,7 @@ pub fn run(options: &Options) -> Result<()> {
         let prebuilt = to.join("prebuilt").join(&target);
         match name {
             "aot" => {
-                let kept = ["postgres"];
+                let kept = ["postgres", "exports"];
                 let libraries = found
                     .manifest
                     .libraries

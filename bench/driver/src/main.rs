@@ -6,6 +6,7 @@ mod report;
 mod serve;
 mod speed;
 mod starts;
+mod vector;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,11 +38,17 @@ enum Task {
 /// What to measure.
 #[derive(Args)]
 struct Run {
-    /// The groups to measure [default: all]: starts, forks, round-trips, speed, pgbench
+    /// The groups to measure [default: all but vector]: starts, forks, round-trips, speed, pgbench, vector
     groups: Vec<String>,
     /// The installation directory of native PostgreSQL
     #[arg(long)]
     native: PathBuf,
+    /// The directory of native pgvector: lib/vector.so, share/extension
+    #[arg(long)]
+    pgvector: Option<PathBuf>,
+    /// Rows of the group vector
+    #[arg(long, default_value_t = 100_000)]
+    vector_rows: u32,
     /// Writes every sample to this file
     #[arg(long)]
     json: Option<PathBuf>,
@@ -100,6 +107,14 @@ fn run(options: &Run) -> Result<()> {
     }
     if wanted("pgbench") {
         pgbench::run(&install, options.quick, &mut report)?;
+    }
+    if let Some(pgvector) = options.pgvector.as_ref().filter(|_| wanted("vector")) {
+        let rows = if options.quick {
+            options.vector_rows / 10
+        } else {
+            options.vector_rows
+        };
+        vector::run(&install, pgvector, rows, &mut report)?;
     }
     report.print();
     if let Some(path) = &options.json {

@@ -66,6 +66,11 @@ impl Report {
         self.add(name, "tps", true, ours, tps);
     }
 
+    /// A share of 1.
+    pub(crate) fn share(&mut self, name: &str, ours: bool, value: f64) {
+        self.add(name, "of 1", true, ours, value);
+    }
+
     fn add(&mut self, name: &str, unit: &'static str, rate: bool, ours: bool, value: f64) {
         let row = self.row(name, unit, rate);
         if ours {

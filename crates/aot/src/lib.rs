@@ -9,9 +9,13 @@
 
 pub use pglite_oxide_machine::library::Library;
 pub use pglite_oxide_machine::module::Module;
+pub use pglite_oxide_machine::pack::Exports;
 
 /// The fingerprint of the linked assets; empty in a build without.
 pub const FINGERPRINT: &str = linked::FINGERPRINT;
+
+/// The target triple of the linked objects; empty in a build without.
+pub const TARGET: &str = linked::TARGET;
 
 /// The `postgres` program: postmaster, backends, bootstrap and single-user mode.
 #[must_use]
@@ -23,6 +27,12 @@ pub fn postgres() -> Option<&'static Module> {
 #[must_use]
 pub fn libraries() -> &'static [&'static Library] {
     linked::LIBRARIES
+}
+
+/// The functions of [`postgres()`] by name, for packs; `None` without the feature `packs`.
+#[must_use]
+pub fn exports() -> Option<&'static Exports> {
+    linked::exports()
 }
 
 /// The `initdb` program.
@@ -47,16 +57,19 @@ pub fn guest_tests() -> Option<&'static Module> {
 
 #[cfg(not(pglite_oxide_no_assets))]
 mod linked {
-    use super::{Library, Module};
+    use super::{Exports, Library, Module};
 
     pub(super) const FINGERPRINT: &str = env!("PGLITE_OXIDE_FINGERPRINT");
+    pub(super) const TARGET: &str = env!("PGLITE_OXIDE_TARGET");
 
     include!(concat!(env!("OUT_DIR"), "/libraries.rs"));
 
     // SAFETY: the libraries that the build script links define these names as constant, immutable `struct pgl_module`, which
-    // `Module` mirrors field by field; its ABI version is checked by the machine before any other field is used.
+    // `Module` mirrors field by field; its ABI version is checked by the machine before any other field is used. The table of exports is constant data, too, with a head as `Exports` has it.
     unsafe extern "C" {
         safe static pgl_module_postgres: Module;
+        #[cfg(feature = "packs")]
+        safe static pgl_exports_postgres: Exports;
         #[cfg(feature = "initdb")]
         safe static pgl_module_initdb: Module;
         #[cfg(feature = "tools")]
@@ -68,6 +81,17 @@ mod linked {
     #[expect(clippy::unnecessary_wraps, reason = "the twin without assets has none")]
     pub(super) fn postgres() -> Option<&'static Module> {
         Some(&pgl_module_postgres)
+    }
+
+    #[cfg(feature = "packs")]
+    #[expect(clippy::unnecessary_wraps, reason = "the twins have none")]
+    pub(super) fn exports() -> Option<&'static Exports> {
+        Some(&pgl_exports_postgres)
+    }
+
+    #[cfg(not(feature = "packs"))]
+    pub(super) fn exports() -> Option<&'static Exports> {
+        None
     }
 
     #[cfg(feature = "initdb")]
@@ -97,12 +121,17 @@ mod linked {
 /// The twin for documentation and lints, where nothing was built.
 #[cfg(pglite_oxide_no_assets)]
 mod linked {
-    use super::{Library, Module};
+    use super::{Exports, Library, Module};
 
     pub(super) const FINGERPRINT: &str = "";
+    pub(super) const TARGET: &str = "";
     pub(super) static LIBRARIES: &[&Library] = &[];
 
     pub(super) fn postgres() -> Option<&'static Module> {
+        None
+    }
+
+    pub(super) fn exports() -> Option<&'static Exports> {
         None
     }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use pglite_oxide::{Connector, Pglite, PgliteServer};
+use pglite_oxide::{Connector, Extension, Pglite, PgliteServer, extensions};
 
 /// A setting of PostgreSQL, `NAME=VALUE`.
 pub fn setting(text: &str) -> Result<(String, String), String> {
@@ -22,6 +22,34 @@ pub struct Place {
     /// A setting of PostgreSQL; may be given several times
     #[arg(long = "set", short = 'c', value_name = "NAME=VALUE", value_parser = setting)]
     pub settings: Vec<(String, String)>,
+    /// Extensions.
+    #[command(flatten)]
+    pub added: Added,
+}
+
+/// Extensions beside those that SQL creates by itself.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Added {
+    /// Creates this bundled extension, preloaded if it must be; may be given several times
+    #[arg(long = "extension", value_name = "NAME", value_parser = bundled)]
+    pub extensions: Vec<Extension>,
+    /// Loads a pack that `pglite ext build` made, for CREATE EXTENSION to find. It is native code: name only what you would run. May be given several times
+    #[arg(long = "extension-pack", value_name = "FILE")]
+    pub packs: Vec<PathBuf>,
+}
+
+/// A bundled extension by its name in SQL.
+fn bundled(name: &str) -> Result<Extension, String> {
+    extensions::by_sql_name(name).ok_or_else(|| {
+        let names: Vec<&str> = extensions::ALL
+            .iter()
+            .map(|extension| extension.sql_name())
+            .collect();
+        format!(
+            "no such extension is bundled; there are {}",
+            names.join(", ")
+        )
+    })
 }
 
 /// A database, for commands that connect to it.
@@ -45,6 +73,7 @@ impl Database {
             place: Place {
                 path,
                 settings: Vec::new(),
+                added: Added::default(),
             },
             dbname: "postgres".to_owned(),
             username: "postgres".to_owned(),
@@ -68,7 +97,13 @@ impl Database {
 
     /// Opens it. Its directory is locked meanwhile: no other process has it open.
     pub fn open(&self) -> pglite_oxide::Result<Open> {
-        let mut builder = Pglite::builder().postgres_configs(self.place.settings.clone());
+        let added = self.place.added.clone();
+        let mut builder = Pglite::builder()
+            .postgres_configs(self.place.settings.clone())
+            .extensions(added.extensions);
+        for pack in added.packs {
+            builder = builder.extension_pack(pack);
+        }
         if let Some(path) = self.path() {
             builder = builder.path(path);
         }
@@ -104,10 +139,26 @@ impl Open {
     }
 }
 
+impl Added {
+    /// The builder with these.
+    #[must_use = "builders do nothing by themselves"]
+    pub fn add_to(
+        self,
+        builder: pglite_oxide::PgliteServerBuilder,
+    ) -> pglite_oxide::PgliteServerBuilder {
+        self.packs.into_iter().fold(
+            builder.extensions(self.extensions),
+            pglite_oxide::PgliteServerBuilder::extension_pack,
+        )
+    }
+}
+
 impl Place {
     /// A builder of a server for it.
     pub fn server(self) -> pglite_oxide::PgliteServerBuilder {
-        let builder = PgliteServer::builder().postgres_configs(self.settings);
+        let builder = self
+            .added
+            .add_to(PgliteServer::builder().postgres_configs(self.settings));
         match self.path {
             Some(path) => builder.path(path),
             None => builder,

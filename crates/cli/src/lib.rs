@@ -4,6 +4,8 @@ pub mod bench;
 pub mod database;
 pub mod doctor;
 pub mod dump;
+#[cfg(feature = "ext")]
+pub mod ext;
 pub mod files;
 pub mod outcome;
 pub mod progress;

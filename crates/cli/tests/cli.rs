@@ -180,6 +180,8 @@ fn a_proxy_prints_its_uri_and_stops_at_a_signal() {
             "--print-uri",
             "--postgres-config",
             "work_mem=5MB",
+            "--extension",
+            "pg_stat_statements",
         ])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -190,6 +192,12 @@ fn a_proxy_prints_its_uri_and_stops_at_a_signal() {
         .read_line(&mut line)
         .unwrap();
     assert!(line.starts_with("postgresql://postgres:"), "{line}");
+    let unknown = Command::new(PROXY)
+        .args(["--temporary", "--extension", "no_such"])
+        .output()
+        .unwrap();
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).contains("pg_trgm"), "{unknown:?}");
     let killed = Command::new("kill")
         .args(["-INT", &child.id().to_string()])
         .status()
@@ -201,7 +209,9 @@ fn a_proxy_prints_its_uri_and_stops_at_a_signal() {
 #[test]
 fn every_help_teaches_with_an_example() {
     let dir = tempfile::tempdir().unwrap();
-    for command in ["serve", "run", "psql", "dump", "restore", "bench", "tool"] {
+    for command in [
+        "serve", "run", "psql", "dump", "restore", "bench", "tool", "ext",
+    ] {
         let help = good(dir.path(), PGLITE, &[command, "--help"], "");
         assert!(help.contains(&format!("pglite {command}")), "{command}");
         assert!(help.contains("Examples:"), "{command}");

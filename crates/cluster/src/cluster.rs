@@ -14,6 +14,7 @@ use crate::control;
 use crate::error::{ConnectError, ShutdownError, SignalError, StartError};
 use crate::log::{PREFIX, Tail};
 use crate::options::{ClusterOptions, Durability, Listener, Root, TcpAuth, check_setting};
+use crate::programs;
 use crate::root::{Contents, RootDirectory};
 use crate::world::{self, DATA, ENVIRONMENT, FILE_COPY, HBA, Listening, SOCKETS, WorldOptions};
 
@@ -70,6 +71,8 @@ impl Cluster {
         for (name, value) in &options.settings {
             check_setting(name, value)?;
         }
+        // Before anything is made on disk.
+        let programs = programs::of(&options.packs)?;
         let salt = COUNTER.fetch_add(1, Ordering::Relaxed);
         let (data, directory) = match &options.root {
             Root::Temporary if options.data.is_some() => {
@@ -90,6 +93,7 @@ impl Cluster {
         };
         let arguments = Arguments::of(&options);
         let (kernel, listening) = world::boot(WorldOptions {
+            programs,
             data,
             listeners: options.listeners,
             tcp_auth: options.tcp_auth,

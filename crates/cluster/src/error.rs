@@ -8,6 +8,8 @@ use pglite_oxide_assets::ImageError;
 use pglite_oxide_kernel::{Errno, ExitStatus};
 use pglite_oxide_machine::module::ModuleError;
 
+use crate::packs::PackError;
+
 /// Why a cluster did not start. Nothing is left running, and a directory is as it was before, or a whole cluster.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -23,6 +25,9 @@ pub enum StartError {
     /// A file image in this build cannot be used.
     #[error("a file image cannot be used: build the assets again (cargo xtask assets)")]
     Image(#[from] ImageError),
+    /// An extension pack cannot be used.
+    #[error(transparent)]
+    Pack(#[from] PackError),
     /// Another cluster has the directory open, in this process or another one.
     #[error("{} is in use by {}: close that database first", root.display(), holder.map_or_else(|| "another process".to_owned(), |pid| format!("the process {pid}")))]
     InUse {

@@ -10,7 +10,13 @@ mod delta;
 mod error;
 mod log;
 mod options;
+#[cfg(feature = "packs")]
+mod packs;
+#[cfg(not(feature = "packs"))]
+#[path = "packs_disabled.rs"]
+mod packs;
 mod program;
+mod programs;
 mod root;
 mod snapshot;
 mod world;
@@ -19,6 +25,7 @@ pub use cluster::{Cluster, ShutdownMode};
 pub use data::{DataDirectory, DataEntry};
 pub use error::{BackupError, ConnectError, ShutdownError, SignalError, SnapshotError, StartError};
 pub use options::{ClusterOptions, Durability, Listener, Root, TcpAuth};
+pub use packs::{Pack, PackError, preloaded};
 pub use pglite_oxide_kernel::ExitStatus;
 pub use snapshot::{Opened, Snapshot};
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::data::DataDirectory;
 use crate::error::StartError;
+use crate::packs::Pack;
 
 /// Where the data is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +68,8 @@ pub struct ClusterOptions {
     pub tcp_auth: TcpAuth,
     /// Directories of the host that the guest may read and write, at the same absolute paths. None by default.
     pub mounts: Vec<PathBuf>,
+    /// Extensions to load beside the linked ones.
+    pub packs: Vec<Pack>,
     /// Lets the guest provoke faults, for tests.
     pub test_hooks: bool,
     /// Most private memory of one backend in bytes; `None` is 3 GiB.
@@ -87,6 +90,7 @@ impl ClusterOptions {
             listeners: Vec::new(),
             tcp_auth: TcpAuth::Scram,
             mounts: Vec::new(),
+            packs: Vec::new(),
             test_hooks: false,
             memory_limit: None,
         }

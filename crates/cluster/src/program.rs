@@ -20,6 +20,7 @@ use pglite_oxide_kernel::net::{HostStream, pipe};
 use pglite_oxide_kernel::{Errno, ExitStatus, Kernel, Pid};
 
 use crate::cluster::{Cluster, SIGINT, SIGTERM};
+use crate::programs;
 use crate::world::{self, GRANTS, PROGRAMS, SOCKETS};
 
 /// How long the threads of a killed program may take to end.
@@ -242,7 +243,7 @@ impl Cluster {
     /// # Errors
     /// See [`ProgramError`].
     pub fn run_program(&self, program: Program) -> Result<RunningProgram, ProgramError> {
-        world::add_programs()?;
+        programs::add_tools()?;
         let kernel = Arc::clone(self.kernel());
         let path = format!("{PROGRAMS}/{}", program.name);
         if program.name.contains('/') || kernel.vfs().stat("/", &path, true).is_err() {

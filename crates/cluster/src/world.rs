@@ -9,20 +9,18 @@ use pglite_oxide_kernel::file::File;
 use pglite_oxide_kernel::fs::dev::DevFs;
 use pglite_oxide_kernel::fs::granted::GrantedFs;
 use pglite_oxide_kernel::fs::host::HostFs;
-use pglite_oxide_kernel::fs::image::ImageFs;
 use pglite_oxide_kernel::fs::mem::MemFs;
 use pglite_oxide_kernel::fs::shm::ShmFs;
 use pglite_oxide_kernel::fs::vfs::Vfs;
 use pglite_oxide_kernel::fs::{FileSystem, FsError, OpenHow};
 use pglite_oxide_kernel::net::Net;
 use pglite_oxide_kernel::{Errno, Kernel, KernelOptions};
-use pglite_oxide_machine::NativeMachine;
 
 use crate::control;
 use crate::data::DataDirectory;
 use crate::error::StartError;
 use crate::options::{Listener, TcpAuth};
-use crate::program::ProgramError;
+use crate::programs::Programs;
 
 /// The data directory in the guest.
 pub(crate) const DATA: &str = "/data";
@@ -50,27 +48,6 @@ pub(crate) const ENVIRONMENT: [&str; 6] = [
     "LC_ALL=C.UTF-8",
     "PG_COLOR=never",
 ];
-
-/// The programs of this build; images of them are made once in a process.
-fn machine() -> Result<Arc<NativeMachine>, StartError> {
-    static MACHINE: OnceLock<Arc<NativeMachine>> = OnceLock::new();
-    if let Some(machine) = MACHINE.get() {
-        return Ok(Arc::clone(machine));
-    }
-    let postgres = pglite_oxide_aot::postgres().ok_or(StartError::NoAssets)?;
-    let machine = Arc::new(NativeMachine::with_libraries(
-        &[postgres],
-        pglite_oxide_aot::libraries(),
-    )?);
-    Ok(Arc::clone(MACHINE.get_or_init(|| machine)))
-}
-
-/// Makes the client programs known to the machine. Only who runs one calls this, so that the linker leaves them out of binaries that never do.
-pub(crate) fn add_programs() -> Result<(), ProgramError> {
-    let tools = pglite_oxide_aot::tools().ok_or(ProgramError::NotBuilt)?;
-    let machine = machine().map_err(|_| ProgramError::NotBuilt)?;
-    Ok(machine.add_multicall(tools)?)
-}
 
 /// What is granted to programs, in all clusters of this process: the names are random, so that one cluster's programs find no other's.
 pub(crate) fn granted() -> Arc<GrantedFs> {
@@ -101,7 +78,7 @@ pub(crate) fn in_memory(tree: Tree<'static>) -> Result<MemFs, Errno> {
 }
 
 /// Adds the files of an image.
-fn add_tree(files: &MemFs, tree: Tree<'static>) -> Result<(), Errno> {
+pub(crate) fn add_tree(files: &MemFs, tree: Tree<'static>) -> Result<(), Errno> {
     for entry in tree.entries().filter(|entry| !entry.path.is_empty()) {
         match entry.kind {
             Kind::Directory => files.add_dir(entry.path, entry.mode)?,
@@ -124,20 +101,6 @@ fn add_tree(files: &MemFs, tree: Tree<'static>) -> Result<(), Errno> {
         }
     }
     Ok(())
-}
-
-/// PostgreSQL's installed files and those of the linked extensions, the same for all clusters of this process.
-fn installed() -> Result<Arc<ImageFs>, StartError> {
-    static INSTALLED: OnceLock<Arc<ImageFs>> = OnceLock::new();
-    if let Some(files) = INSTALLED.get() {
-        return Ok(Arc::clone(files));
-    }
-    let files = in_memory(pglite_oxide_assets::share()?)?;
-    for (_, tree) in pglite_oxide_assets::extensions()? {
-        add_tree(&files, tree)?;
-    }
-    let files = Arc::new(ImageFs::from(files));
-    Ok(Arc::clone(INSTALLED.get_or_init(|| files)))
 }
 
 /// The data of a new temporary cluster.
@@ -255,6 +218,7 @@ pub(crate) fn set_tcp_auth(kernel: &Kernel, auth: TcpAuth) -> Result<bool, Errno
 
 /// How the kernel is made.
 pub(crate) struct WorldOptions {
+    pub(crate) programs: Programs,
     pub(crate) data: Arc<dyn FileSystem>,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) tcp_auth: TcpAuth,
@@ -265,11 +229,11 @@ pub(crate) struct WorldOptions {
 
 /// A kernel with everything in place, and no process yet.
 pub(crate) fn boot(options: WorldOptions) -> Result<(Arc<Kernel>, Listening), StartError> {
-    let machine = machine()?;
+    let Programs { machine, installed } = options.programs;
     let net = Net::new();
     let listening = grant(&net, options.listeners)?;
     let mut vfs = Vfs::new();
-    vfs.mount("/pgsql", installed()?);
+    vfs.mount("/pgsql", installed);
     vfs.mount("/dev", Arc::new(DevFs::new()));
     vfs.mount("/dev/shm", Arc::new(ShmFs::new(machine.clone())));
     vfs.mount(DATA, options.data);

@@ -1,6 +1,6 @@
 //! The machine: address spaces, images, shared segments, threads and traps for guests compiled ahead of time.
 //!
-//! It implements [`pglite_oxide_kernel::memory::Machine`]. All `unsafe` code of the workspace is here, in [`sys`] (mapping memory), [`space`], [`image`], [`segment`], `frozen`, [`module`],
+//! It implements [`pglite_oxide_kernel::memory::Machine`]. All `unsafe` code of the workspace is here, in [`sys`] (mapping memory), [`space`], [`image`], [`segment`], `frozen`, [`module`], [`library`], [`pack`],
 //! `trap` and `thread`.
 //!
 //! # How a guest is confined
@@ -18,6 +18,7 @@ mod layer;
 pub mod library;
 mod machine;
 pub mod module;
+pub mod pack;
 pub mod segment;
 pub mod space;
 pub mod sys;

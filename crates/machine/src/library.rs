@@ -1,6 +1,6 @@
 //! Side modules: the libraries of PostgreSQL's extensions, put into the image of their program before it is frozen.
 //!
-//! Their code runs on the program's instance (`xtask/src/guest/side.rs` says how), so nothing of a library is kept per process: its data is a part of the image that every
+//! Their code runs on the program's instance (`crates/toolchain/src/guest/side.rs` says how), so nothing of a library is kept per process: its data is a part of the image that every
 //! process maps copy-on-write, its functions are slots of the one table. A linked library costs a process nothing.
 
 use std::ffi::{CStr, c_char, c_void};
@@ -108,8 +108,31 @@ impl Library {
         self.data_base..self.data_base.saturating_add(self.data_size)
     }
 
-    fn slots(&self) -> Range<u32> {
+    /// Its slots in the program's table.
+    pub(crate) fn slots(&self) -> Range<u32> {
         self.table_base..self.table_base.saturating_add(self.table_size)
+    }
+
+    /// One that was loaded: its place, the static strings of its descriptor (name, program, core, fingerprint) and its function.
+    pub(crate) fn loaded(
+        (data_base, data_size): (u32, u32),
+        (table_base, table_size): (u32, u32),
+        [name, program, core, fingerprint]: [*const c_char; 4],
+        instantiate: unsafe extern "C" fn(instance: *mut c_void),
+    ) -> Self {
+        Self {
+            abi_version: ABI_VERSION,
+            data_base,
+            data_size,
+            table_base,
+            table_size,
+            reserved: 0,
+            name,
+            program,
+            core,
+            fingerprint,
+            instantiate,
+        }
     }
 
     /// Writes its data and its slots.

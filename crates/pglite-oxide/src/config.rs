@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use pglite_oxide_cluster::{ClusterOptions, DataDirectory, Durability, Root};
+use pglite_oxide_cluster::{ClusterOptions, DataDirectory, Durability, Pack, PackError, Root};
 
 use crate::error::{Error, Result};
 use crate::options::DebugLevel;
@@ -45,6 +46,16 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for PostgresConfig {
     }
 }
 
+/// The first pack that could not be read; the last call tells of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Refused(pub(crate) Arc<PackError>);
+
+impl PartialEq for Refused {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 /// The common part of the builders.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StartConfig {
@@ -58,6 +69,10 @@ pub(crate) struct StartConfig {
     pub(crate) granted: Vec<PathBuf>,
     /// To be created, in this order.
     pub(crate) extensions: Vec<crate::extensions::Extension>,
+    /// Loaded beside the linked extensions.
+    pub(crate) packs: Vec<Pack>,
+    /// Why one of them is not there.
+    pub(crate) refused_pack: Option<Refused>,
     /// Whether a temporary database may start from a snapshot of one like it.
     pub(crate) template_cache: bool,
     /// What a new database begins with instead of the template.
@@ -78,6 +93,8 @@ impl Default for StartConfig {
             startup_args: Vec::new(),
             granted: Vec::new(),
             extensions: Vec::new(),
+            packs: Vec::new(),
+            refused_pack: None,
             template_cache: true,
             data: None,
             refused: None,
@@ -90,6 +107,9 @@ impl StartConfig {
     pub(crate) fn cluster_options(&self) -> Result<ClusterOptions> {
         if let Some(reason) = &self.refused {
             return Err(Error::argument("option", reason.clone()));
+        }
+        if let Some(Refused(error)) = &self.refused_pack {
+            return Err(Error::Pack(Arc::clone(error)));
         }
         check_name("username", &self.username)?;
         check_name("database", &self.database)?;
@@ -104,6 +124,7 @@ impl StartConfig {
         options.startup_args.clone_from(&self.startup_args);
         options.mounts.clone_from(&self.granted);
         options.data.clone_from(&self.data);
+        options.packs.clone_from(&self.packs);
         options.debug_level = self.debug_level;
         if self.relaxed_durability {
             options.durability = Durability::Relaxed;
@@ -258,6 +279,26 @@ macro_rules! start_methods {
             extensions: impl IntoIterator<Item = crate::extensions::Extension>,
         ) -> Self {
             self.start.extensions.extend(extensions);
+            self
+        }
+
+        /// Adds an extension that `pglite ext build` made to those that `CREATE EXTENSION` finds, and preloads it if it must be. A database that uses it needs it at every start; forks and
+        /// snapshots have it.
+        ///
+        /// **A pack is native code.** It runs in this process with all of the process's rights, like a C library that the program links: the sandbox that SQL and PostgreSQL's own code live in
+        /// does not hold whoever made a pack. Its hashes are checked against damage, which says nothing about where it comes from. Name only packs that you would link.
+        ///
+        /// The file is read and checked here; if it cannot be used, the last call fails with [`crate::Error::Pack`], before anything is started or made on disk.
+        #[cfg(feature = "extension-packs")]
+        pub fn extension_pack(mut self, path: impl AsRef<std::path::Path>) -> Self {
+            match pglite_oxide_cluster::Pack::open(path) {
+                Ok(pack) => self.start.packs.push(pack),
+                Err(error) => {
+                    self.start
+                        .refused_pack
+                        .get_or_insert(crate::config::Refused(std::sync::Arc::new(error)));
+                }
+            }
             self
         }
 

@@ -3,9 +3,11 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use pglite_oxide_cluster::{
-    BackupError, ConnectError, ExitStatus, ProgramError, ShutdownError, SnapshotError, StartError,
+    BackupError, ConnectError, ExitStatus, PackError, ProgramError, ShutdownError, SnapshotError,
+    StartError,
 };
 use serde_json::Value;
 
@@ -29,7 +31,10 @@ pub enum Error {
     Database(#[source] PgliteError),
     /// The cluster did not start ([`crate::PgliteBuilder::open`], [`crate::PgliteServerBuilder::start`]).
     #[error(transparent)]
-    Start(#[from] StartError),
+    Start(StartError),
+    /// An extension pack cannot be used; nothing was started or made ([`crate::PgliteBuilder::extension_pack`]).
+    #[error(transparent)]
+    Pack(Arc<PackError>),
     /// No new session could be opened ([`crate::Pglite::connect`], [`crate::Connector::connect`]).
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -250,6 +255,15 @@ impl fmt::Debug for PgliteError {
 impl StdError for PgliteError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         Some(&self.0.source)
+    }
+}
+
+impl From<StartError> for Error {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Pack(error) => Self::Pack(Arc::new(error)),
+            error => Self::Start(error),
+        }
     }
 }
 

@@ -54,6 +54,9 @@ pub use options::{
     DescribeResultField, ExecProtocolOptions, ExecProtocolResult, FieldInfo, NoticeCallback,
     ParserMap, QueryOptions, Results, RowMode, Serializer, SerializerMap, TypeParser,
 };
+#[cfg(feature = "extension-packs")]
+pub use pglite_oxide_cluster::Pack;
+pub use pglite_oxide_cluster::PackError;
 pub use pglite_oxide_cluster::{
     BackupError, Cluster, ConnectError, ExitStatus, GrantedDirectory, Input, Output, Program,
     ProgramError, RunningProgram, ShutdownError, ShutdownMode, Signaller, SnapshotError,

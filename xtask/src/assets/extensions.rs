@@ -17,18 +17,10 @@ use crate::fetch::{Pinned, pins};
 use crate::fingerprint::Inputs;
 use crate::guest::{self, Core, Names, Shape, side};
 
-use super::pipeline::{Builder, Toolbox};
-use super::share;
+use pglite_oxide_toolchain::builder::Server;
+use pglite_oxide_toolchain::{Builder, Toolbox};
 
-/// The outputs that extensions are built against.
-pub(super) struct Base<'a> {
-    pub(super) libc: &'a Output,
-    pub(super) postgres: &'a Output,
-    /// The linked server.
-    pub(super) linked: &'a Output,
-    /// The translated server.
-    pub(super) translated: &'a Output,
-}
+use super::share;
 
 /// A built extension.
 pub(super) struct Built {
@@ -48,13 +40,9 @@ pub(super) struct Extensions {
 }
 
 /// Builds every extension of the catalogue that is not blocked.
-pub(super) fn build(
-    builder: &Builder<'_>,
-    toolbox: &Toolbox,
-    base: &Base<'_>,
-) -> Result<Extensions> {
+pub(super) fn build(builder: &Builder<'_>, toolbox: &Toolbox, base: &Server) -> Result<Extensions> {
     let guest = builder.guest_dir();
-    let catalogue = Catalogue::read(&guest)?;
+    let catalogue = Catalogue::read(guest)?;
     let mut all = Extensions::default();
     let mut modules = Vec::new();
     for extension in catalogue.built() {
@@ -86,8 +74,8 @@ pub(super) fn build(
             let inputs = guest::library_inputs(&recipe)
                 .value("compiler", pins::wheel("ziglang")?.sha256)
                 .step(&tree)
-                .step(base.libc)
-                .step(base.postgres);
+                .step(&base.libc)
+                .step(&base.postgres);
             let step = format!("library-{}", library.name);
             let built = builder.recipe(toolbox, &step, inputs, false, |context, place| {
                 guest::library(
@@ -110,7 +98,7 @@ pub(super) fn build(
 /// The prepared directories of all built extensions.
 pub(super) fn trees(builder: &Builder<'_>) -> Result<BTreeMap<String, PathBuf>> {
     let toolbox = builder.toolbox()?;
-    let catalogue = Catalogue::read(&builder.guest_dir())?;
+    let catalogue = Catalogue::read(builder.guest_dir())?;
     catalogue
         .built()
         .map(|extension| {
@@ -129,14 +117,14 @@ fn tree(
 ) -> Result<Output> {
     let pinned = catalogue.pinned(extension)?;
     let recipe = extension.tree();
-    let mut inputs = guest::extension_tree_inputs(&builder.guest_dir(), &recipe)?
+    let mut inputs = guest::extension_tree_inputs(builder.guest_dir(), &recipe)?
         .value("sha256", pinned.map_or("own", |pinned| pinned.sha256))
         .value("dir", extension.dir().display());
     for source in &extension.with {
         inputs = inputs.value(format!("with {source}"), catalogue.pin(source)?.sha256);
     }
     let step = format!("extension-{}", extension.name);
-    if let Some(found) = builder.cache.find(&step, &inputs) {
+    if let Some(found) = builder.cache().find(&step, &inputs) {
         return Ok(found);
     }
     let source = match &pinned {
@@ -165,7 +153,7 @@ fn image(builder: &Builder<'_>, extension: &Extension, tree: &Output) -> Result<
         .value("libraries", libraries.join(" "))
         .step(tree);
     let step = format!("files-{}", extension.name);
-    builder.cache.step(&step, inputs, false, |place| {
+    builder.cache().step(&step, inputs, false, |place| {
         let files = place.dir.join("files");
         for (patterns, to) in extension.share() {
             let found = matching(&tree.dir, &patterns)
@@ -215,7 +203,7 @@ fn matching(dir: &Path, patterns: &[String]) -> Result<Vec<PathBuf>> {
 fn place_and_compile(
     builder: &Builder<'_>,
     toolbox: &Toolbox,
-    base: &Base<'_>,
+    base: &Server,
     modules: &[(String, String, Output, Shape)],
     all: &mut Extensions,
 ) -> Result<()> {
@@ -238,14 +226,14 @@ fn place_and_compile(
             name,
             wasm: &wasm,
             shape,
-            place,
+            binding: side::Binding::Linked(place),
         };
-        let inputs = guest::side_inputs(&guest, &place)?
+        let inputs = guest::side_inputs(guest, &place)?
             .value("compiler", pins::wheel("ziglang")?.sha256)
             .value("translator", pins::wheel("wabt")?.sha256)
             .value("target", builder.target())
             .step(built)
-            .step(base.translated);
+            .step(&base.translated);
         let step = format!("side-{name}");
         let fingerprint = inputs.fingerprint(&step);
         let marks = guest::Marks {

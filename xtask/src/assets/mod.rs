@@ -7,14 +7,14 @@ mod finish;
 mod pipeline;
 mod share;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
 use pglite_oxide_asset_locator as locator;
 
 use crate::cache::Cache;
-use crate::process;
 use crate::progress::Progress;
 
+pub use pglite_oxide_toolchain::builder::host_target;
 pub use pipeline::Builder;
 pub use share::image;
 
@@ -35,14 +35,6 @@ pub struct Options {
     pub force: Vec<String>,
 }
 
-/// The target triple of this host, as rustc names it.
-pub fn host_target() -> Result<String> {
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let text = process::output(std::process::Command::new(rustc).arg("-vV"))?;
-    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_owned).context("rustc -vV names no host")
-}
-
 /// The profile that is an input of the build, if there is one: trained by `cargo xtask pgo`.
 pub fn profile_path(workspace: &std::path::Path) -> std::path::PathBuf {
     workspace.join("guest/profile/postgres.profdata")
@@ -52,7 +44,7 @@ pub fn profile_path(workspace: &std::path::Path) -> std::path::PathBuf {
 pub fn extension_trees() -> Result<std::collections::BTreeMap<String, std::path::PathBuf>> {
     let cache = Cache::open(&locator::cache_root()?, Progress::new())?;
     let builder = Builder::new(&cache, &host_target()?)?;
-    extensions::trees(&builder)
+    extensions::trees(&builder.steps)
 }
 
 /// Builds what is missing and makes it current.

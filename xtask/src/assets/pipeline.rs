@@ -1,4 +1,4 @@
-//! The steps and what each depends on.
+//! The steps from the translated server on, and what each depends on. Those before are [`pglite_oxide_toolchain::builder`]'s.
 //!
 //! ```text
 //! sources, tools -> libc -> postgres -> link -> translate -> compile -> objects -> template -> assets
@@ -11,30 +11,22 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use pglite_oxide_asset_locator as locator;
 
-use crate::cache::{Cache, Output, Record, Workplace};
-use crate::fetch::{Fetcher, Pinned, pins};
+use crate::cache::{Cache, Output, Record};
+use crate::fetch::pins;
 use crate::fingerprint::Inputs;
-use crate::guest::{self, GuestCtx, Profile};
-use crate::tools::{self, HostTools};
-use crate::{pgo, process, suite, unpack};
+use crate::guest::{self, Profile};
+use crate::{pgo, process, suite};
+use pglite_oxide_toolchain as toolchain;
 
-use super::extensions::{self, Base, Extensions};
+use super::extensions::{self, Extensions};
 use super::finish::{self, Parts};
 use super::{profile_path, share};
 
 /// Everything a build works with.
 pub struct Builder<'a> {
-    pub(super) cache: &'a Cache,
-    fetcher: Fetcher<'a>,
-    target: String,
+    /// The steps up to the translated server.
+    pub(super) steps: toolchain::Builder<'a>,
     workspace: PathBuf,
-}
-
-/// The tools of one run.
-pub(super) struct Toolbox {
-    zig: PathBuf,
-    wabt: PathBuf,
-    host: HostTools,
 }
 
 /// The compiled modules and the installed tree that belongs to them.
@@ -50,95 +42,29 @@ impl<'a> Builder<'a> {
     /// For one target triple.
     pub fn new(cache: &'a Cache, target: &str) -> Result<Self> {
         Ok(Self {
-            cache,
-            fetcher: Fetcher::new(cache),
-            target: target.to_owned(),
+            steps: toolchain::Builder::new(cache, target)?,
             workspace: suite::workspace()?,
         })
     }
 
-    /// A source tree, unpacked.
-    pub(super) fn source(&self, pinned: &Pinned) -> Result<Output> {
-        let inputs = Inputs::new().value("sha256", pinned.sha256);
-        let step = format!("source-{}", pinned.name);
-        if let Some(found) = self.cache.find(&step, &inputs) {
-            return Ok(found);
-        }
-        let archive = self.fetcher.get(pinned)?;
-        self.cache.step(&step, inputs, false, |place| {
-            unpack::tarball(&archive, place.dir)
-        })
-    }
-
-    /// The target triple.
-    pub(super) fn target(&self) -> &str {
-        &self.target
-    }
-
-    pub(super) fn toolbox(&self) -> Result<Toolbox> {
-        Ok(Toolbox {
-            zig: tools::zig(self.cache, &self.fetcher)?,
-            wabt: tools::wabt(self.cache, &self.fetcher)?,
-            host: HostTools::find(self.cache)?,
-        })
-    }
-
-    /// One step of [`guest`]: `recipe` with its context.
-    pub(super) fn recipe(
-        &self,
-        toolbox: &Toolbox,
-        name: &str,
-        inputs: Inputs,
-        resumable: bool,
-        recipe: impl FnOnce(&GuestCtx<'_>, &Workplace<'_>) -> Result<()>,
-    ) -> Result<Output> {
-        self.cache.step(name, inputs, resumable, |place| {
-            let guest = self.guest_dir();
-            let zig_cache = self.cache.root().join("zig");
-            let context = GuestCtx::of_step(
-                &toolbox.zig,
-                &toolbox.wabt,
-                &toolbox.host,
-                &guest,
-                zig_cache,
-                place,
-            );
-            recipe(&context, place)
-        })
-    }
-
-    pub(super) fn guest_dir(&self) -> PathBuf {
-        self.workspace.join("guest")
+    fn cache(&self) -> &'a Cache {
+        self.steps.cache()
     }
 
     /// Compiles everything; `instrumented` makes `postgres` count what it executes.
     pub fn objects(&self, instrumented: bool) -> Result<Objects> {
-        let toolbox = self.toolbox()?;
-        let guest = self.guest_dir();
+        let steps = &self.steps;
+        let toolbox = steps.toolbox()?;
+        let guest = steps.guest_dir();
         let compiler = pins::wheel("ziglang")?.sha256;
-        let translator = pins::wheel("wabt")?.sha256;
-        let (musl, source) = (self.source(&pins::MUSL)?, self.source(&pins::POSTGRES)?);
-
-        let inputs = guest::libc_inputs(&guest)?
-            .value("musl", pins::MUSL.sha256)
-            .value("compiler", compiler);
-        let libc = self.recipe(&toolbox, "libc", inputs, false, |context, place| {
-            guest::libc(context, &musl.dir, place.dir)
-        })?;
-
-        let inputs = guest::postgres_inputs(&guest)?
-            .value("postgresql", pins::POSTGRES.sha256)
-            .value("compiler", compiler)
-            .step(&libc);
-        let postgres = self.recipe(&toolbox, "postgres", inputs, false, |context, place| {
-            guest::postgres(context, &source.dir, &libc.dir, place.dir)
-        })?;
+        let libc = steps.libc(&toolbox)?;
+        let postgres = steps.postgres(&toolbox, &libc)?;
 
         let inputs = guest::share_inputs().step(&postgres);
-        let tree = self.recipe(&toolbox, "share", inputs, false, |context, place| {
+        let tree = steps.recipe(&toolbox, "share", inputs, false, |context, place| {
             guest::share(context, &postgres.dir, place.dir)
         })?;
-        let image = self.cache.step(
+        let image = self.cache().step(
             "share-image",
             Inputs::new().value("layout", 1).step(&tree),
             false,
@@ -153,13 +79,13 @@ impl<'a> Builder<'a> {
             .into();
         let mut libraries = BTreeMap::new();
         let mut extensions = Extensions::default();
-        let tests_inputs = guest::tests_inputs(&guest)?
+        let tests_inputs = guest::tests_inputs(guest)?
             .value("compiler", compiler)
             .step(&libc);
-        let tests = self.recipe(&toolbox, "tests", tests_inputs, false, |context, place| {
+        let tests = steps.recipe(&toolbox, "tests", tests_inputs, false, |context, place| {
             guest::tests(context, &libc.dir, place.dir)
         })?;
-        let [zlib, lz4, zstd] = [&pins::ZLIB, &pins::LZ4, &pins::ZSTD].map(|pin| self.source(pin));
+        let [zlib, lz4, zstd] = [&pins::ZLIB, &pins::LZ4, &pins::ZSTD].map(|pin| steps.source(pin));
         let (zlib, lz4, zstd) = (zlib?, lz4?, zstd?);
         let inputs = guest::compression_inputs()
             .value("compiler", compiler)
@@ -168,7 +94,7 @@ impl<'a> Builder<'a> {
             .step(&lz4)
             .step(&zstd);
         let compression =
-            self.recipe(&toolbox, "compression", inputs, false, |context, place| {
+            steps.recipe(&toolbox, "compression", inputs, false, |context, place| {
                 let sources = guest::CompressionSources {
                     zlib: &zlib.dir,
                     lz4: &lz4.dir,
@@ -176,12 +102,12 @@ impl<'a> Builder<'a> {
                 };
                 guest::compression(context, &sources, &libc.dir, place.dir)
             })?;
-        let inputs = guest::tools_inputs(&guest)?
+        let inputs = guest::tools_inputs(guest)?
             .value("compiler", compiler)
             .step(&libc)
             .step(&postgres)
             .step(&compression);
-        let tools = self.recipe(&toolbox, "tools", inputs, false, |context, place| {
+        let tools = steps.recipe(&toolbox, "tools", inputs, false, |context, place| {
             guest::tools(
                 context,
                 &postgres.dir,
@@ -202,45 +128,22 @@ impl<'a> Builder<'a> {
             let linked = if module == guest::TESTS_MODULE {
                 tests.clone()
             } else {
-                let inputs = guest::link_inputs(&guest, module)?
-                    .value("compiler", compiler)
-                    .value("module", module)
-                    .step(&libc)
-                    .step(objects);
-                self.recipe(
-                    &toolbox,
-                    &format!("link-{module}"),
-                    inputs,
-                    false,
-                    |context, place| {
-                        guest::link(context, module, &libc.dir, &objects.dir, place.dir)
-                    },
-                )?
+                steps.linked(&toolbox, module, &libc, objects)?
             };
-            let wasm = linked.join(format!("{module}.wasm"));
-            let inputs = guest::translate_inputs()
-                .value("translator", translator)
-                .step(&linked);
-            let translated = self.recipe(
-                &toolbox,
-                &format!("translate-{module}"),
-                inputs,
-                false,
-                |context, place| guest::translate(context, module, &wasm, place.dir),
-            )?;
+            let translated = steps.translated(&toolbox, module, &linked)?;
             let profile = self.profile(module, instrumented);
-            let inputs = guest::compile_inputs(&guest, &profile)?
+            let inputs = guest::compile_inputs(guest, &profile)?
                 .value("compiler", compiler)
-                .value("target", &self.target)
+                .value("target", steps.target())
                 .step(&translated);
             let step = format!("compile-{module}");
             let fingerprint = inputs.fingerprint(&step);
-            let compiled = self.recipe(&toolbox, &step, inputs, true, |context, place| {
+            let compiled = steps.recipe(&toolbox, &step, inputs, true, |context, place| {
                 guest::compile(
                     context,
                     module,
                     &translated.dir,
-                    &self.target,
+                    steps.target(),
                     &profile,
                     guest::Marks {
                         fingerprint: fingerprint.as_str(),
@@ -254,13 +157,17 @@ impl<'a> Builder<'a> {
                 compiled.join(format!("libpglite_{module}.a")),
             );
             if module == guest::MODULES[0] {
-                let base = Base {
-                    libc: &libc,
-                    postgres: &postgres,
-                    linked: &linked,
-                    translated: &translated,
+                let base = toolchain::builder::Server {
+                    libc: libc.clone(),
+                    postgres: postgres.clone(),
+                    linked: linked.clone(),
+                    translated: translated.clone(),
                 };
-                extensions = extensions::build(self, &toolbox, &base)?;
+                let exports = steps.exports(&toolbox, &base)?;
+                let library = exports.join("libpglite_exports.a");
+                libraries.insert("exports".to_owned(), library);
+                records.push(exports.record);
+                extensions = extensions::build(steps, &toolbox, &base)?;
             }
             records.extend([linked.record, translated.record, compiled.record]);
         }
@@ -290,7 +197,7 @@ impl<'a> Builder<'a> {
     fn profiler(&self) -> Result<PathBuf> {
         let library = pgo::runtime_library()?;
         let inputs = Inputs::new().value("rlib", library.display());
-        let output = self.cache.step("profiler", inputs, false, |place| {
+        let output = self.cache().step("profiler", inputs, false, |place| {
             std::fs::copy(&library, place.dir.join("libpglite_profiler.a"))?;
             Ok(())
         })?;
@@ -337,12 +244,12 @@ impl<'a> Builder<'a> {
         }) {
             inputs = inputs.value(format!("step {}", record.step), &record.fingerprint);
         }
-        if let Some(found) = self.cache.find("template", &inputs) {
+        if let Some(found) = self.cache().find("template", &inputs) {
             return Ok(found);
         }
         let images = vec![("share", objects.share_image.clone())];
         let bare = self.assemble("objects", objects, None, objects.records.clone(), images)?;
-        self.cache.step("template", inputs, false, |place| {
+        self.cache().step("template", inputs, false, |place| {
             place.bar.message("building template-builder");
             let builder = self.build_template_builder(&bare.dir, place.log)?;
             place.bar.message("running initdb");
@@ -397,14 +304,14 @@ impl<'a> Builder<'a> {
         ];
         inputs.extend(extensions.iter().flat_map(|all| &all.sources));
         let parts = Parts {
-            target: &self.target,
+            target: self.steps.target(),
             inputs: &inputs,
             records,
             libraries: &objects.libraries,
             extensions,
             images,
         };
-        let output = finish::assemble(self.cache, name, parts)?;
+        let output = finish::assemble(self.cache(), name, parts)?;
         locator::open(&output.dir)?;
         Ok(output)
     }

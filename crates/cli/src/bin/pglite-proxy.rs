@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{ArgGroup, Parser};
 use pglite_oxide::PgliteServer;
-use pglite_oxide_cli::database::setting;
+use pglite_oxide_cli::database::{Added, setting};
 use pglite_oxide_cli::{outcome, serve};
 
 /// Serves a database over TCP or a Unix socket until interrupted
@@ -19,6 +19,7 @@ use pglite_oxide_cli::{outcome, serve};
 Examples:
   pglite-proxy --temporary --print-uri
   pglite-proxy --root ./data --tcp 127.0.0.1:5432 --postgres-config work_mem=64MB
+  pglite-proxy --temporary --extension vector --extension pg_stat_statements --print-uri
   pglite-proxy --root ./data --unix /tmp/.s.PGSQL.5432"
 )]
 struct Cli {
@@ -40,13 +41,16 @@ struct Cli {
     /// A setting of PostgreSQL; may be given several times
     #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
     postgres_config: Vec<(String, String)>,
+    #[command(flatten)]
+    added: Added,
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let print_uri = cli.print_uri;
     let start = move || {
-        let mut builder = PgliteServer::builder().postgres_configs(cli.postgres_config);
+        let builder = PgliteServer::builder().postgres_configs(cli.postgres_config);
+        let mut builder = cli.added.add_to(builder);
         if let Some(root) = cli.root {
             builder = builder.path(root);
         }

@@ -90,6 +90,17 @@ Examples:
   pglite tool --path ./data pg_amcheck -- --install-missing
   pglite tool --path ./data pg_basebackup -- -D backup -X fetch")]
     Tool(tool::Tool),
+    /// Builds extensions of your own, and looks into packs
+    #[cfg(feature = "ext")]
+    #[command(after_help = "\
+Examples:
+  pglite ext build ./my_extension
+  pglite psql --extension-pack my_extension-1.0.pgpack -- -c 'CREATE EXTENSION my_extension'
+  pglite ext info my_extension-1.0.pgpack")]
+    Ext {
+        #[command(subcommand)]
+        task: pglite_oxide_cli::ext::Task,
+    },
     /// Checks that everything works here
     Doctor,
 }
@@ -103,6 +114,8 @@ fn main() -> ExitCode {
         Task::Restore(options) => restore::run(options),
         Task::Bench(options) => bench::run(options),
         Task::Tool(options) => tool::tool(options),
+        #[cfg(feature = "ext")]
+        Task::Ext { task } => pglite_oxide_cli::ext::run(task),
         Task::Doctor => doctor::run(),
     };
     outcome::finish("pglite", outcome)

@@ -1,9 +1,13 @@
-//! What the operating system is asked for: reserving, mapping, shared memory objects, which pages are dirty.
+//! What the operating system is asked for: reserving, mapping, shared memory objects, which pages are dirty, loading code.
 
+#[cfg(unix)]
+mod loadable;
 #[cfg(unix)]
 mod program;
 #[cfg(unix)]
 mod unix;
+#[cfg(unix)]
+pub use loadable::Loadable;
 #[cfg(unix)]
 pub use program::place_in_file;
 #[cfg(unix)]

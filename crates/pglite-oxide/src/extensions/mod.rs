@@ -147,20 +147,26 @@ pub(crate) fn add_settings(start: &StartConfig, settings: &mut Vec<(String, Stri
                 settings.push(((*name).to_owned(), (*value).to_owned()));
             }
         }
-        if !extension.must_be_preloaded() {
-            continue;
+        if extension.must_be_preloaded() {
+            for library in extension.libraries() {
+                preload(library, settings);
+            }
         }
-        for library in extension.libraries() {
-            match settings.iter_mut().find(|(name, _)| name == PRELOAD) {
-                None => settings.push((PRELOAD.to_owned(), (*library).to_owned())),
-                Some((_, list)) => {
-                    if !list.split(',').any(|known| known.trim() == *library) {
-                        if !list.trim().is_empty() {
-                            list.push(',');
-                        }
-                        list.push_str(library);
-                    }
+    }
+    for library in pglite_oxide_cluster::preloaded(&start.packs) {
+        preload(library, settings);
+    }
+}
+
+fn preload(library: &str, settings: &mut Vec<(String, String)>) {
+    match settings.iter_mut().find(|(name, _)| name == PRELOAD) {
+        None => settings.push((PRELOAD.to_owned(), library.to_owned())),
+        Some((_, list)) => {
+            if !list.split(',').any(|known| known.trim() == library) {
+                if !list.trim().is_empty() {
+                    list.push(',');
                 }
+                list.push_str(library);
             }
         }
     }

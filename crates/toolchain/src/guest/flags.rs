@@ -152,7 +152,7 @@ impl GuestCtx<'_> {
     }
 
     /// Keeps the compiler's caches out of the user's home directory.
-    pub(super) fn zig_environment(&self, command: &mut Command) {
+    pub(crate) fn zig_environment(&self, command: &mut Command) {
         command
             .env("ZIG_GLOBAL_CACHE_DIR", &self.zig_cache)
             .env("ZIG_LOCAL_CACHE_DIR", &self.zig_cache);

@@ -1,7 +1,7 @@
 //! The recipes of everything that is C: musl, PostgreSQL, their translation and the native objects.
 //!
 //! Each recipe is a function that fills an output directory; what it depends on besides the outputs of the recipes before it is what its
-//! `..._inputs` function says. [`crate::assets`] joins them into cached steps:
+//! `..._inputs` function says. [`crate::builder`] and `cargo xtask assets` join them into cached steps:
 //!
 //! ```text
 //! libc -> postgres -> link -> translate -> compile
@@ -13,6 +13,7 @@
 mod compile;
 mod compression;
 mod core;
+mod exports;
 mod fences;
 mod flags;
 mod libc;
@@ -42,9 +43,12 @@ use crate::tools::HostTools;
 pub use self::core::{Core, Names};
 pub use compile::{Marks, Profile, compile};
 pub use compression::{CompressionSources, compression};
+pub use exports::exports;
 pub use libc::libc;
 pub use library::{ExtensionTree, Library, Shape, extension_tree, library};
+pub(crate) use library::{link_library, side_cc};
 pub use link::{CORE, link};
+pub(crate) use postgres::TREE;
 pub use postgres::postgres;
 pub use share::{MARKER, share};
 pub use tests::tests;
@@ -176,6 +180,22 @@ pub fn side_inputs(guest: &Path, place: &side::Place) -> Result<Inputs> {
         .value("place", format!("{place:?}"))
         .tree("guest/runtime", &guest.join("runtime"))?
         .file("library.c.in", &guest.join(side::TEMPLATE))
+}
+
+/// What [`exports()`] depends on besides the server, linked and translated, the compiler and the target.
+pub fn exports_inputs(guest: &Path) -> Result<Inputs> {
+    Inputs::new()
+        .value("recipe", exports::VERSION)
+        .file("pglite_module.h", &guest.join("runtime/pglite_module.h"))
+}
+
+/// What [`side::build_pack()`] depends on besides the library, the server as linked and translated, wabt and the compiler.
+pub fn pack_inputs(guest: &Path) -> Result<Inputs> {
+    Inputs::new()
+        .value("recipe", side::VERSION)
+        .value("flags", flags::native_flags().join(" "))
+        .tree("guest/runtime", &guest.join("runtime"))?
+        .tree("guest/packs", &guest.join("packs"))
 }
 
 /// What [`share()`] depends on besides the output of [`postgres()`].

@@ -15,6 +15,12 @@ enum Sink {
 #[derive(Clone)]
 pub struct Progress(Sink);
 
+impl Default for Progress {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Progress {
     /// Bars if standard error is a terminal, lines otherwise.
     pub fn new() -> Self {

@@ -151,25 +151,41 @@ pub fn library(
         objects.push(object);
     }
     ctx.run_all(commands)?;
-    let wasm = out.join(format!("{}.wasm", library.name));
+    link_library(ctx, library.name, &objects, libc, out)?;
+    crate::cache::remove_tree(&objects_dir)
+}
+
+/// Links the objects of the library `name`, compiled by [`side_cc`], to `NAME.wasm` in `out`, and writes its [`Shape`].
+pub(crate) fn link_library(
+    ctx: &GuestCtx<'_>,
+    name: &str,
+    objects: &[PathBuf],
+    libc: &Path,
+    out: &Path,
+) -> Result<()> {
+    let mut objects = objects.to_vec();
+    let wasm = out.join(format!("{name}.wasm"));
     link(ctx, &objects, &[], &wasm)?;
     let symbols = functions(&fs::read(&wasm)?)?;
-    let table = objects_dir.join("dl_entry.c");
-    fs::write(&table, entry_source(library.name, &symbols))?;
+    let table = out.join(format!("{name}.dl_entry.c"));
+    fs::write(&table, entry_source(name, &symbols))?;
     let object = table.with_extension("o");
     let mut command = side_cc(ctx, libc);
     command.arg("-c").arg(&table).arg("-o").arg(&object);
     process::logged(&mut command, ctx.log)?;
-    objects.push(object);
+    objects.push(object.clone());
     link(ctx, &objects, &[format!("--export={ENTRY}")], &wasm)?;
     let bytes = fs::read(&wasm)?;
     ctx.check_no_paths(&wasm, &bytes)?;
     let shape = shape(&bytes).with_context(|| format!("in {}", wasm.display()))?;
     fs::write(out.join("shape.json"), serde_json::to_vec_pretty(&shape)?)?;
-    crate::cache::remove_tree(&objects_dir)
+    // The object is named after its place: gone, like the table that it was made of.
+    fs::remove_file(&table)?;
+    Ok(fs::remove_file(&object)?)
 }
 
-fn side_cc(ctx: &GuestCtx<'_>, libc: &Path) -> Command {
+/// A command that compiles for side modules.
+pub(crate) fn side_cc(ctx: &GuestCtx<'_>, libc: &Path) -> Command {
     let mut command = ctx.guest_cc(libc);
     command.args([flags::OPTIMISE, "-w"]).args(flags::SIDE);
     command

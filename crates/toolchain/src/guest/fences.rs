@@ -7,7 +7,7 @@ use wasmparser::{ConstExpr, ExternalKind, Operator, Parser, Payload, TypeRef};
 
 /// Instructions of the threads proposal in a module.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
+pub(super) struct Counts {
     /// `atomic.fence`.
     pub fences: usize,
     /// Atomic loads, stores and read-modify-writes.
@@ -15,7 +15,7 @@ pub struct Counts {
 }
 
 /// Counts the atomic instructions of a module.
-pub fn count(wasm: &[u8]) -> Result<Counts> {
+pub(super) fn count(wasm: &[u8]) -> Result<Counts> {
     let mut counts = Counts::default();
     for payload in Parser::new(0).parse_all(wasm) {
         if let Payload::CodeSectionEntry(body) = payload? {

@@ -19,6 +19,7 @@ const BASE: &str = "uint8_t* const wasm_rt_local_memory_base = (instance->w2c_en
 const SIZE: &str = "uint64_t wasm_rt_local_memory_size = (instance->w2c_env_memory)->size;";
 const SIZE_AGAIN: &str = "wasm_rt_local_memory_size = (instance->w2c_env_memory)->size;";
 const LOAD: &str = "load_data(MEM_ADDR(&m, o, s), i, s);";
+const GENERAL: &str = "(wasm_rt_local_memory_base, wasm_rt_local_memory_size, NULL, ";
 const ARGUMENT: &str = "wasm_rt_local_memory_size, instance->w2c_env_memory, ";
 
 /// How often each change was made.
@@ -98,6 +99,12 @@ pub(super) fn source(text: &str, made: &mut Made) -> Result<String> {
         }
         let mut line = line.replace(ARGUMENT, "wasm_rt_local_memory_size, NULL, ");
         made.arguments += usize::from(line.contains("wasm_rt_local_memory_size, NULL, "));
+        // SIMD's loads of single lanes come in the form that looks the memory's size up; guards do as for all others.
+        if line.contains(GENERAL) {
+            line = line
+                .replace(GENERAL, &format!("_default32{GENERAL}"))
+                .replace("_default32_default32(", "_default32(");
+        }
         if line.contains("_atomic_") && line.contains("_default32(") {
             made.atomics += line.matches("_default32(").count();
             line = line.replace("_default32(", "_shared_default32(");
@@ -166,6 +173,17 @@ pub(super) fn header(text: &str, made: &mut Made) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn loads_of_lanes_need_no_memory() {
+        let text = "\
+    var_o0 = v128_load64_zero(wasm_rt_local_memory_base, wasm_rt_local_memory_size, instance->w2c_env_memory, (u64)(var_i0));
+    var_o1 = v128_load_default32(wasm_rt_local_memory_base, wasm_rt_local_memory_size, instance->w2c_env_memory, (u64)(var_i1));
+";
+        let out = source(text, &mut Made::default()).unwrap();
+        assert!(out.contains("v128_load64_zero_default32(wasm_rt"), "{out}");
+        assert!(out.contains(" v128_load_default32(wasm_rt"), "{out}");
+    }
 
     #[test]
     fn accesses_calls_and_atomics() {

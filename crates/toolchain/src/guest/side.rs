@@ -5,6 +5,8 @@
 //! once the build has given it its place: the base of its data and of its table slots, and the addresses it was told to look up in `GOT.mem` and `GOT.func`.
 //!
 //! Places follow from the catalogue's order, whether or not a module is linked into a given binary: a gap in memory nobody touches costs nothing.
+//!
+//! The library of a pack is made in the same way and loaded at run time ([`build_pack`]): its place is then a variable, and so is the address of each function of the server that it calls.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -25,6 +27,12 @@ pub(super) const VERSION: u32 = 2;
 
 /// The descriptor's source, relative to `guest`.
 pub(super) const TEMPLATE: &str = "extensions/library.c.in";
+
+/// The same for a pack's library.
+const PACK_TEMPLATE: &str = "packs/library.c.in";
+
+/// What the source of a pack's library begins with.
+const PACK_HEAD: &str = "packs/head.c.in";
 
 /// The data of each module begins at a multiple of this.
 const DATA_ALIGN: u32 = 64;
@@ -50,7 +58,36 @@ pub struct Side<'a> {
     /// What it needs and has.
     pub shape: &'a Shape,
     /// Where it goes.
-    pub place: Place,
+    pub binding: Binding,
+}
+
+/// How a module finds its place and the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// Linked beside the server: both are constants.
+    Linked(Place),
+    /// Loaded at run time: both are variables that the loader sets.
+    Loaded,
+}
+
+impl Side<'_> {
+    /// What its code is given for a function of the server.
+    fn function(&self, c: &str) -> String {
+        match self.binding {
+            Binding::Linked(_) => c.to_owned(),
+            Binding::Loaded => format!("(*{})", pointer(c)),
+        }
+    }
+
+    /// Slots in all: its own, and those of server functions whose address it takes.
+    fn table_size(&self, core: &Core) -> Result<u32> {
+        Ok(self.shape.table_size + u32::try_from(foreign(core, self.shape).count())?)
+    }
+}
+
+/// The variable that holds the address of a function of the server.
+fn pointer(c: &str) -> String {
+    format!("pgl_import_{c}")
 }
 
 /// The linked and the translated server.
@@ -72,8 +109,7 @@ pub fn places(core: &Core, shapes: &[(&str, &Shape)]) -> Result<Vec<Place>> {
     for (name, shape) in shapes {
         missing(core, shape).with_context(|| format!("side module {name}"))?;
         data = data.next_multiple_of(shape.data_align.max(DATA_ALIGN));
-        let own = foreign(core, shape).count();
-        let table_size = shape.table_size + u32::try_from(own)?;
+        let table_size = shape.table_size + u32::try_from(foreign(core, shape).count())?;
         places.push(Place {
             memory_base: data,
             table_base: slot,
@@ -144,6 +180,42 @@ pub fn build(
 ) -> Result<()> {
     let source = translate(ctx, side, server, marks, out)?;
     let object = source.with_extension("o");
+    let mut command = native_cc(ctx, server, target)?;
+    command.arg("-c").arg(&source).arg("-o").arg(&object);
+    process::logged(&mut command, ctx.log)?;
+    ctx.archive(&out.join(archive_name(side.name)), &[object])
+}
+
+/// Translates a side module and links it to the shared object `NAME.so` in `out`, which is loaded at run time: a part of a pack.
+pub fn build_pack(
+    ctx: &GuestCtx<'_>,
+    side: Side<'_>,
+    server: Server<'_>,
+    target: &str,
+    marks: Marks<'_>,
+    out: &Path,
+) -> Result<()> {
+    missing(server.core, side.shape)
+        .with_context(|| format!("{} cannot be a part of this server", side.name))?;
+    let source = translate(ctx, side, server, marks, out)?;
+    let mut command = native_cc(ctx, server, target)?;
+    command
+        .arg("-I")
+        .arg(ctx.guest.join("packs"))
+        .arg("-shared");
+    if !target.contains("apple") {
+        // What is still missing is said now and not when it is loaded.
+        command.args(["-Wl,-z,defs", "-Wl,-s"]);
+    }
+    command
+        .arg(&source)
+        .arg("-o")
+        .arg(out.join(format!("{}.so", side.name)));
+    process::logged(&mut command, ctx.log)
+}
+
+/// The compiler for translated C that is a part of the server.
+fn native_cc(ctx: &GuestCtx<'_>, server: Server<'_>, target: &str) -> Result<Command> {
     let mut command = ctx.zig("cc");
     command
         .args(["-target", &compile::zig_target(target)?])
@@ -156,12 +228,10 @@ pub fn build(
         .arg(ctx.wabt.join("wasm2c"))
         .arg("-I")
         .arg(server.translated)
-        .arg("-c")
-        .arg(&source)
-        .arg("-o")
-        .arg(&object);
-    process::logged(&mut command, ctx.log)?;
-    ctx.archive(&out.join(archive_name(side.name)), &[object])
+        // SIMDe, for modules that use SIMD.
+        .arg("-I")
+        .arg(ctx.wabt.join("include"));
+    Ok(command)
 }
 
 /// The file name of a module's native library.
@@ -198,7 +268,7 @@ fn translate(
     let text = fs::read_to_string(&source)?;
     let mut exports = Names::default();
     let text = without_wrappers(&text, &mut exports)?;
-    let text = imports.source(&text, &module, server.names)?;
+    let text = imports.source(&text, &module, &tag(side.binding, server.names))?;
     let mut made = Made::default();
     let text = rewrite::header(&rewrite::source(&text, &mut made)?, &mut made)?;
     let counts = fences::count(&fs::read(side.wasm)?)?;
@@ -211,23 +281,42 @@ fn translate(
     if let Some(line) = text.lines().find(|line| line.contains("instance->w2c_")) {
         bail!("this use of the instance is not known: {}", line.trim());
     }
-    let head = format!(
-        "#include \"postgres.h\"\n#define PGL_MAIN(instance) ((w2c_postgres *)(instance))\n#define PGL_MEMORY_BASE {}u\n#define PGL_TABLE_BASE {}u\n",
-        side.place.memory_base, side.place.table_base
-    );
+    let head = match side.binding {
+        Binding::Linked(place) => format!(
+            "#include \"postgres.h\"\n#define PGL_MAIN(instance) ((w2c_postgres *)(instance))\n#define PGL_MEMORY_BASE {}u\n#define PGL_TABLE_BASE {}u\n",
+            place.memory_base, place.table_base
+        ),
+        Binding::Loaded => fs::read_to_string(ctx.guest.join(PACK_HEAD))?,
+    };
     let glue = imports.glue(ctx, side, &module, server, &exports, marks)?;
     fs::write(&source, head + &text + &glue)?;
     Ok(source)
 }
 
+/// How longjmp's tag is declared, and the expression for its address.
+fn tag(binding: Binding, names: &Names) -> (String, String) {
+    match binding {
+        Binding::Linked(_) => (
+            format!("extern const char {};", names.tag),
+            format!("&{}", names.tag),
+        ),
+        Binding::Loaded => {
+            let pointer = pointer(&names.tag);
+            (format!("static const char *{pointer};"), pointer)
+        }
+    }
+}
+
 /// What the names of a module's imports in its C stand for.
 struct Imports {
-    /// C functions of the server by the module's name for them.
+    /// C expressions for functions of the server by the module's name for them.
     functions: BTreeMap<String, String>,
-    /// Constants by the module's name for a `GOT` entry.
-    constants: BTreeMap<String, u32>,
-    /// Slots to fill with server functions.
-    slots: Vec<(u32, Name, u32)>,
+    /// Constants by the module's name for a `GOT` entry, as C.
+    constants: BTreeMap<String, String>,
+    /// Slots to fill with server functions: which, the function's export and its type.
+    slots: Vec<(String, String, u32)>,
+    /// Functions that are called, by their exports.
+    called: BTreeMap<String, Name>,
 }
 
 impl Imports {
@@ -244,8 +333,9 @@ impl Imports {
             functions: BTreeMap::new(),
             constants: BTreeMap::new(),
             slots: Vec::new(),
+            called: BTreeMap::new(),
         };
-        let mut next_slot = side.place.table_base + side.shape.table_size;
+        let mut next_slot = side.shape.table_size;
         let mut lines = header.lines();
         while let Some(line) = lines.next() {
             let Some((module, name)) = line
@@ -259,17 +349,25 @@ impl Imports {
             match module {
                 "GOT.mem" => {
                     let address = core.data.get(name).context("unknown data")?;
-                    found.constants.insert(last_word(declaration), *address);
+                    found
+                        .constants
+                        .insert(last_word(declaration), format!("{address}u"));
                 }
                 "GOT.func" => {
                     let index = core.functions.get(name).context("unknown function")?;
                     let slot = match core.slots.get(index) {
-                        Some(slot) => *slot,
+                        Some(slot) => format!("{slot}u"),
                         None => {
                             let ty = core.types.get(*index as usize).context("its type")?;
-                            found.slots.push((next_slot, name_of(name)?.clone(), *ty));
+                            let slot = match side.binding {
+                                Binding::Linked(place) => {
+                                    format!("{}u", place.table_base + next_slot)
+                                }
+                                Binding::Loaded => format!("PGL_TABLE_BASE + {next_slot}u"),
+                            };
+                            found.slots.push((slot.clone(), name.to_owned(), *ty));
                             next_slot += 1;
-                            next_slot - 1
+                            slot
                         }
                     };
                     found.constants.insert(last_word(declaration), slot);
@@ -277,16 +375,17 @@ impl Imports {
                 "env" if declaration.contains('(') => {
                     let (ours, signature) = prototype(declaration, "struct w2c_env*")
                         .with_context(|| format!("no prototype: {declaration}"))?;
-                    let name = name_of(name)?;
-                    if name.signature != signature {
+                    let known = name_of(name)?;
+                    if known.signature != signature {
                         bail!(
                             "{} takes {} as {signature}, but it is {}",
                             side.name,
-                            name.c,
-                            name.signature
+                            known.c,
+                            known.signature
                         );
                     }
-                    found.functions.insert(ours, name.c.clone());
+                    found.functions.insert(ours, side.function(&known.c));
+                    found.called.insert(name.to_owned(), known.clone());
                 }
                 _ => {}
             }
@@ -320,7 +419,12 @@ impl Imports {
         replace_words(line, "w2c_env_", |word| self.functions.get(word).cloned())
     }
 
-    fn source(&self, text: &str, module: &str, names: &Names) -> Result<String> {
+    fn source(
+        &self,
+        text: &str,
+        module: &str,
+        (tag_declared, tag): &(String, String),
+    ) -> Result<String> {
         let globals = globals(text, module, &self.constants)?;
         let instantiate = format!("void wasm2c_{module}_instantiate(");
         let mut out = String::with_capacity(text.len());
@@ -349,7 +453,7 @@ impl Imports {
             }
             let mut line = self.functions_in(line);
             if line.contains("w2c_env_0x5F_c_longjmp") {
-                line = line.replace("w2c_env_0x5F_c_longjmp", &format!("&{}", names.tag));
+                line = line.replace("w2c_env_0x5F_c_longjmp", tag);
             }
             if line.contains("instance->") {
                 line = self.instance_in(&line, &globals)?;
@@ -357,7 +461,7 @@ impl Imports {
             out.push_str(&line);
             out.push('\n');
         }
-        Ok(format!("extern const char {};\n{out}", names.tag))
+        Ok(format!("{tag_declared}\n{out}"))
     }
 
     fn instance_in(&self, line: &str, globals: &BTreeMap<String, String>) -> Result<String> {
@@ -386,7 +490,7 @@ impl Imports {
         if line.contains("(*instance->w2c_GOT") {
             line = replace_words(&line, "(*instance->", |word| {
                 let address = self.constants.get(word.strip_prefix("(*instance->")?)?;
-                Some(format!("({address}u"))
+                Some(format!("({address}"))
             });
         }
         if line.contains("instance->w2c_GOT") {
@@ -409,7 +513,10 @@ impl Imports {
     ) -> Result<String> {
         let mut before = String::new();
         let mut slots = String::new();
-        for (slot, name, ty) in &self.slots {
+        let mut addressed = BTreeMap::new();
+        for (slot, function, ty) in &self.slots {
+            let name = (server.names.functions.get(function))
+                .with_context(|| format!("the translated server has no {function}"))?;
             let wanted = format!("w2c_postgres_t{ty}");
             let ty = server
                 .names
@@ -417,11 +524,35 @@ impl Imports {
                 .iter()
                 .find_map(|(text, name)| (*name == wanted).then_some(text))
                 .with_context(|| format!("the translated server has no type {wanted}"))?;
-            let _ = writeln!(before, "{};", name.prototype("struct w2c_env*"));
+            let value = match side.binding {
+                Binding::Linked(_) => {
+                    let _ = writeln!(before, "{};", name.prototype("struct w2c_env*"));
+                    name.c.clone()
+                }
+                Binding::Loaded => {
+                    if !self.called.contains_key(function) {
+                        let _ = writeln!(before, "static const void *{};", pointer(&name.c));
+                    }
+                    pointer(&name.c)
+                }
+            };
+            addressed.insert(function.clone(), name.clone());
             let _ = writeln!(
                 slots,
-                "\tPGL_MAIN(instance)->w2c_T0.data[{slot}] = (wasm_rt_funcref_t){{.func_type = {ty}, .func = (wasm_rt_function_ptr_t){}}};",
-                name.c
+                "\tPGL_MAIN(instance)->w2c_T0.data[{slot}] = (wasm_rt_funcref_t){{.func_type = {ty}, .func = (wasm_rt_function_ptr_t){value}}};"
+            );
+        }
+        addressed.extend(self.called.clone());
+        let mut listed = format!(
+            "\t{{\"{}\", (const void **)&{}}},\n",
+            super::exports::TAG,
+            pointer(&server.names.tag)
+        );
+        for (name, known) in &addressed {
+            let _ = writeln!(
+                listed,
+                "\t{{\"{name}\", (const void **)&{}}},",
+                pointer(&known.c)
             );
         }
         let mut calls = String::new();
@@ -434,7 +565,11 @@ impl Imports {
             .data
             .get("guest_linked_libraries")
             .context("the server has no guest_linked_libraries")?;
-        let template = fs::read_to_string(ctx.guest.join(TEMPLATE))?;
+        let template = match side.binding {
+            Binding::Linked(_) => TEMPLATE,
+            Binding::Loaded => PACK_TEMPLATE,
+        };
+        let template = fs::read_to_string(ctx.guest.join(template))?;
         let text = template
             .replace("@TYPE@", &format!("w2c_{module}"))
             .replace(
@@ -447,7 +582,15 @@ impl Imports {
             .replace("@IDENTIFIER@", &identifier(side.name))
             .replace("@NAME@", side.name)
             .replace("@DATA_SIZE@", &format!("{}u", side.shape.data_size))
-            .replace("@TABLE_SIZE@", &format!("{}u", side.place.table_size))
+            .replace(
+                "@DATA_ALIGN@",
+                &format!("{}u", side.shape.data_align.max(DATA_ALIGN)),
+            )
+            .replace(
+                "@TABLE_SIZE@",
+                &format!("{}u", side.table_size(server.core)?),
+            )
+            .replace("@IMPORTS@", &listed)
             .replace("@CORE@", marks.core)
             .replace("@FINGERPRINT@", marks.fingerprint);
         Ok(before + &text)
@@ -458,7 +601,7 @@ impl Imports {
 fn globals(
     text: &str,
     module: &str,
-    constants: &BTreeMap<String, u32>,
+    constants: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     let head = format!("static void init_globals(w2c_{module}* instance) {{");

@@ -21,7 +21,7 @@ pub(super) const VERSION: u32 = 3;
 pub(super) const PREFIX: &str = "/pgsql";
 
 /// The tree, below the output directory.
-pub(super) const TREE: &str = "src";
+pub(crate) const TREE: &str = "src";
 
 /// What configure cannot find out by running a program, or finds out wrongly.
 const SITE: &str = "\

@@ -1,0 +1,12 @@
+CREATE EXTENSION roman;
+SELECT n, to_roman(n) FROM unnest(ARRAY[1, 4, 9, 14, 40, 90, 400, 1994, 3888, 3999]) AS n;
+SELECT to_roman(0);
+SELECT to_roman(4000);
+SELECT from_roman('mcmxciv'), from_roman('MMXXVI');
+SELECT from_roman('IIII');
+SELECT t, try_from_roman(t) FROM unnest(ARRAY['X', 'IC', '', 'vi', 'VX', 'seven']) AS t;
+SELECT count(*) FROM generate_series(1, 3999) AS n WHERE from_roman(to_roman(n)) <> n;
+SELECT roman_words('In MDC, or IV, they saw X; and C.');
+SET roman.lower_case = on;
+SELECT to_roman(7);
+SET roman.no_such_setting = on;
