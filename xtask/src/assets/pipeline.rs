@@ -1,8 +1,8 @@
 //! The steps and what each depends on.
 //!
 //! ```text
-//! sources, tools -> libc -> postgres -> link -> translate -> compile -> objects -> template -> assets
-//!                               `-> share ------------------------------'
+//! sources, tools -> libc -> libxml2 -> postgres -> link -> translate -> compile -> objects -> template -> assets
+//!                                          `-> share ------------------------------'
 //! ```
 
 use std::collections::BTreeMap;
@@ -126,12 +126,22 @@ impl<'a> Builder<'a> {
             guest::libc(context, &musl.dir, place.dir)
         })?;
 
+        let xml_source = self.source(&pins::LIBXML2)?;
+        let inputs = guest::libxml2_inputs()
+            .value("libxml2", pins::LIBXML2.sha256)
+            .value("compiler", compiler)
+            .step(&libc);
+        let libxml2 = self.recipe(&toolbox, "libxml2", inputs, false, |context, place| {
+            guest::libxml2(context, &xml_source.dir, &libc.dir, place.dir)
+        })?;
+
         let inputs = guest::postgres_inputs(&guest)?
             .value("postgresql", pins::POSTGRES.sha256)
             .value("compiler", compiler)
-            .step(&libc);
+            .step(&libc)
+            .step(&libxml2);
         let postgres = self.recipe(&toolbox, "postgres", inputs, false, |context, place| {
-            guest::postgres(context, &source.dir, &libc.dir, place.dir)
+            guest::postgres(context, &source.dir, &libxml2.dir, &libc.dir, place.dir)
         })?;
 
         let inputs = guest::share_inputs().step(&postgres);
@@ -148,7 +158,7 @@ impl<'a> Builder<'a> {
             },
         )?;
 
-        let mut records: Vec<Record> = [&libc, &postgres, &tree, &image]
+        let mut records: Vec<Record> = [&libc, &libxml2, &postgres, &tree, &image]
             .map(|output| output.record.clone())
             .into();
         let mut libraries = BTreeMap::new();
@@ -389,6 +399,7 @@ impl<'a> Builder<'a> {
         let mut inputs = vec![
             pins::POSTGRES,
             pins::MUSL,
+            pins::LIBXML2,
             pins::ZLIB,
             pins::LZ4,
             pins::ZSTD,

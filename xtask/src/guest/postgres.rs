@@ -11,11 +11,11 @@ use anyhow::{Context as _, Result, bail};
 
 use super::flags;
 use super::libc::{copy_tree, patch_all};
-use super::{GuestCtx, libpq, modules};
+use super::{GuestCtx, libpq, libxml2, modules};
 use crate::process;
 
 /// Changes when the recipe's result does.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 
 /// The installation directory, as guests see it. A path with `pgsql` in it: PostgreSQL's build appends a directory of its own to others.
 pub(super) const PREFIX: &str = "/pgsql";
@@ -35,6 +35,9 @@ ac_cv_func_elf_aux_info=no
 # a guest's own time zone is in its configuration
 ac_cv_func_mbstowcs_l=no
 ac_cv_func_wcstombs_l=no
+# its headers are laid into src/include, its object is linked at last
+ac_cv_lib_xml2_xmlSaveToBuffer=yes
+ac_cv_header_libxml_parser_h=yes
 ";
 
 /// Directories of the backend whose objects are loadable modules, not parts of the server.
@@ -46,14 +49,24 @@ const MODULE_DIRS: &[&str] = &[
 ];
 
 /// The file name of what [`wrapper`] makes.
-const WRAPPER: &str = "guest-cc";
+pub(super) const WRAPPER: &str = "guest-cc";
 
-/// Configures and compiles.
-pub fn postgres(ctx: &GuestCtx<'_>, source: &Path, libc: &Path, out: &Path) -> Result<()> {
+/// Configures and compiles; `xml` is the output of [`super::libxml2()`].
+pub fn postgres(
+    ctx: &GuestCtx<'_>,
+    source: &Path,
+    xml: &Path,
+    libc: &Path,
+    out: &Path,
+) -> Result<()> {
     let tree = out.join(TREE);
     ctx.bar.message("patching");
     copy_tree(ctx, source, &tree)?;
     patch_all(ctx, &ctx.guest.join("patches"), &tree)?;
+    // Extensions find them there too.
+    copy_tree(ctx, &xml.join("include"), &tree.join("src/include"))?;
+    let xml_object = out.join(libxml2::OBJECT);
+    fs::copy(xml.join(libxml2::OBJECT), &xml_object)?;
     wrapper(ctx, libc, out)?;
     ctx.bar.message("configure");
     configure(ctx, &tree, out)?;
@@ -103,6 +116,7 @@ pub fn postgres(ctx: &GuestCtx<'_>, source: &Path, libc: &Path, out: &Path) -> R
     );
     postgres.extend(modules);
     postgres.push(library.clone());
+    postgres.push(xml_object);
     write_list(out, "postgres", &postgres)?;
     let mut initdb: Vec<_> = ["initdb.o", "findtimezone.o", "localtime.o"]
         .map(|name| tree.join("src/bin/initdb").join(name))
@@ -191,7 +205,7 @@ fn quoted(word: &str) -> String {
 }
 
 /// Makes a command find the wrapper in `out` by its name. By its path it would get into `pg_config`'s answers, and what is built would differ from place to place.
-fn find_wrapper(ctx: &GuestCtx<'_>, command: &mut Command, out: &Path) -> Result<()> {
+pub(super) fn find_wrapper(ctx: &GuestCtx<'_>, command: &mut Command, out: &Path) -> Result<()> {
     ctx.host.apply(command);
     let path = ctx
         .host
@@ -222,11 +236,14 @@ fn configure(ctx: &GuestCtx<'_>, tree: &Path, out: &Path) -> Result<()> {
         "--without-readline",
         "--without-zlib",
         "--without-icu",
+        "--with-libxml",
         "--with-system-tzdata=",
     ]);
     command.arg(format!("--prefix={PREFIX}"));
     command
         .env("CONFIG_SITE", &site)
+        // Asked for flags, it has none.
+        .env("XML2_CONFIG", ":")
         .env("CC", WRAPPER)
         .env("CFLAGS", format!("{} -w", flags::OPTIMISE))
         .env("CPPFLAGS", "")
@@ -260,6 +277,7 @@ const WANTED: &[&str] = &[
     "#define HAVE_GCC__ATOMIC_INT32_CAS 1",
     "#define HAVE_GCC__ATOMIC_INT64_CAS 1",
     "#define SIZEOF_VOID_P 4",
+    "#define USE_LIBXML 1",
     "/* #undef HAVE_BACKTRACE_SYMBOLS */",
     "/* #undef HAVE_GETPEEREID */",
 ];

@@ -235,29 +235,13 @@ impl Make<'_> {
 /// All objects of a directory as one, of which only the `main`s are visible.
 fn join(ctx: &GuestCtx<'_>, directory: &Directory, dir: &Path, out: &Path) -> Result<PathBuf> {
     let object = out.join(format!("{}.o", directory.name));
-    let mut command = ctx.zig("wasm-ld");
-    command
-        .arg("-r")
-        .arg("-o")
-        .arg(&object)
-        .args(super::libc::sorted(dir, "o")?);
-    process::logged(&mut command, ctx.log)?;
     let mains: Vec<String> = directory
         .programs
         .iter()
         .map(|program| format!("{program}_main"))
         .collect();
-    let mut bytes = fs::read(&object)?;
-    let kept = symbols::localise(&mut bytes, |name| mains.iter().any(|main| main == name))
-        .with_context(|| format!("symbols of {}", object.display()))?;
-    if kept != mains.len() {
-        bail!(
-            "{} defines {kept} of {}",
-            object.display(),
-            mains.join(", ")
-        );
-    }
-    fs::write(&object, bytes)?;
+    let mains: Vec<&str> = mains.iter().map(String::as_str).collect();
+    symbols::join(ctx, &super::libc::sorted(dir, "o")?, &mains, &object)?;
     Ok(object)
 }
 

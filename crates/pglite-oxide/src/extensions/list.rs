@@ -512,6 +512,21 @@ pub const PG_WALINSPECT: Extension = Extension(&Data {
     preloaded: false,
 });
 
+/// `pgcrypto`: cryptographic functions, on OpenSSL 3.6.3 (Apache-2.0) with its legacy algorithms.
+#[cfg(feature = "ext-pgcrypto")]
+pub const PGCRYPTO: Extension = Extension(&Data {
+    name: "pgcrypto",
+    sql_name: "pgcrypto",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "cryptographic functions, on OpenSSL 3.6.3 (Apache-2.0) with its legacy algorithms",
+    dependencies: &[],
+    libraries: &["pgcrypto"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
 /// `pgrowlocks`: show row-level locking information.
 #[cfg(feature = "ext-pgrowlocks")]
 pub const PGROWLOCKS: Extension = Extension(&Data {
@@ -1032,6 +1047,8 @@ pub const ALL: &[Extension] = &[
     PG_VISIBILITY,
     #[cfg(feature = "ext-pg_walinspect")]
     PG_WALINSPECT,
+    #[cfg(feature = "ext-pgcrypto")]
+    PGCRYPTO,
     #[cfg(feature = "ext-pgrowlocks")]
     PGROWLOCKS,
     #[cfg(feature = "ext-pgstattuple")]
