@@ -1,8 +1,8 @@
 //! The steps and what each depends on.
 //!
 //! ```text
-//! sources, tools -> libc -> libxml2 -> postgres -> link -> translate -> compile -> objects -> template -> assets
-//!                                          `-> share ------------------------------'
+//! sources, tools -> libc -> libxml2, compression -> postgres -> link -> translate -> compile -> objects -> template -> assets
+//!                                                       `-> share ------------------------------'
 //! ```
 
 use std::collections::BTreeMap;
@@ -126,22 +126,21 @@ impl<'a> Builder<'a> {
             guest::libc(context, &musl.dir, place.dir)
         })?;
 
-        let xml_source = self.source(&pins::LIBXML2)?;
-        let inputs = guest::libxml2_inputs()
-            .value("libxml2", pins::LIBXML2.sha256)
-            .value("compiler", compiler)
-            .step(&libc);
-        let libxml2 = self.recipe(&toolbox, "libxml2", inputs, false, |context, place| {
-            guest::libxml2(context, &xml_source.dir, &libc.dir, place.dir)
-        })?;
-
+        let libxml2 = self.libxml2(&toolbox, &libc)?;
+        let compression = self.compression(&toolbox, &libc)?;
         let inputs = guest::postgres_inputs(&guest)?
             .value("postgresql", pins::POSTGRES.sha256)
             .value("compiler", compiler)
             .step(&libc)
-            .step(&libxml2);
+            .step(&libxml2)
+            .step(&compression);
         let postgres = self.recipe(&toolbox, "postgres", inputs, false, |context, place| {
-            guest::postgres(context, &source.dir, &libxml2.dir, &libc.dir, place.dir)
+            let parts = guest::ServerParts {
+                libc: &libc.dir,
+                libxml2: &libxml2.dir,
+                compression: &compression.dir,
+            };
+            guest::postgres(context, &source.dir, parts, place.dir)
         })?;
 
         let inputs = guest::share_inputs().step(&postgres);
@@ -169,23 +168,6 @@ impl<'a> Builder<'a> {
         let tests = self.recipe(&toolbox, "tests", tests_inputs, false, |context, place| {
             guest::tests(context, &libc.dir, place.dir)
         })?;
-        let [zlib, lz4, zstd] = [&pins::ZLIB, &pins::LZ4, &pins::ZSTD].map(|pin| self.source(pin));
-        let (zlib, lz4, zstd) = (zlib?, lz4?, zstd?);
-        let inputs = guest::compression_inputs()
-            .value("compiler", compiler)
-            .step(&libc)
-            .step(&zlib)
-            .step(&lz4)
-            .step(&zstd);
-        let compression =
-            self.recipe(&toolbox, "compression", inputs, false, |context, place| {
-                let sources = guest::CompressionSources {
-                    zlib: &zlib.dir,
-                    lz4: &lz4.dir,
-                    zstd: &zstd.dir,
-                };
-                guest::compression(context, &sources, &libc.dir, place.dir)
-            })?;
         let inputs = guest::tools_inputs(&guest)?
             .value("compiler", compiler)
             .step(&libc)
@@ -283,6 +265,41 @@ impl<'a> Builder<'a> {
             extensions,
             records,
             instrumented,
+        })
+    }
+
+    /// libxml2, for the server.
+    fn libxml2(&self, toolbox: &Toolbox, libc: &Output) -> Result<Output> {
+        let inputs = guest::libxml2_inputs()
+            .value("libxml2", pins::LIBXML2.sha256)
+            .value("compiler", pins::wheel("ziglang")?.sha256)
+            .step(libc);
+        if let Some(found) = self.cache.find("libxml2", &inputs) {
+            return Ok(found);
+        }
+        let source = self.source(&pins::LIBXML2)?;
+        self.recipe(toolbox, "libxml2", inputs, false, |context, place| {
+            guest::libxml2(context, &source.dir, &libc.dir, place.dir)
+        })
+    }
+
+    /// zlib, LZ4 and Zstandard, for the server and the client programs.
+    fn compression(&self, toolbox: &Toolbox, libc: &Output) -> Result<Output> {
+        let [zlib, lz4, zstd] = [&pins::ZLIB, &pins::LZ4, &pins::ZSTD].map(|pin| self.source(pin));
+        let (zlib, lz4, zstd) = (zlib?, lz4?, zstd?);
+        let inputs = guest::compression_inputs()
+            .value("compiler", pins::wheel("ziglang")?.sha256)
+            .step(libc)
+            .step(&zlib)
+            .step(&lz4)
+            .step(&zstd);
+        self.recipe(toolbox, "compression", inputs, false, |context, place| {
+            let sources = guest::CompressionSources {
+                zlib: &zlib.dir,
+                lz4: &lz4.dir,
+                zstd: &zstd.dir,
+            };
+            guest::compression(context, &sources, &libc.dir, place.dir)
         })
     }
 

@@ -86,7 +86,7 @@ pub const LIBXML2: Pinned = Pinned {
     },
 };
 
-/// zlib, for the client programs.
+/// zlib, for the server, the client programs and pgcrypto.
 pub const ZLIB: Pinned = Pinned {
     name: "zlib",
     version: "1.3.1",
@@ -98,7 +98,7 @@ pub const ZLIB: Pinned = Pinned {
     },
 };
 
-/// LZ4, for the client programs.
+/// LZ4, for the server and the client programs.
 pub const LZ4: Pinned = Pinned {
     name: "lz4",
     version: "1.10.0",

@@ -97,6 +97,7 @@ const OFFERED: &[&str] = &[
     "xmlFreeNode",
     "xmlFreeParserCtxt",
     "xmlFreeTextWriter",
+    "xmlGenericError",
     "xmlGenericErrorContext",
     "xmlGetExternalEntityLoader",
     "xmlGetUTF8Char",

@@ -4,7 +4,7 @@
 //! `..._inputs` function says. [`crate::assets`] joins them into cached steps:
 //!
 //! ```text
-//! libc -> libxml2 -> postgres -> link -> translate -> compile
+//! libc -> libxml2, compression -> postgres -> link -> translate -> compile
 //!     |\ \-> libcrypto
 //!     \       |`----> share
 //!      \       `-> tools -> link -> translate -> compile
@@ -50,7 +50,7 @@ pub use libcrypto::libcrypto;
 pub use library::{ExtensionTree, Library, LibraryBase, Shape, extension_tree, library};
 pub use libxml2::libxml2;
 pub use link::{CORE, link};
-pub use postgres::postgres;
+pub use postgres::{ServerParts, postgres};
 pub use share::{MARKER, share};
 pub use tests::tests;
 pub use tools::tools;
@@ -118,7 +118,7 @@ pub fn libc_inputs(guest: &Path) -> Result<Inputs> {
         .tree("guest/port", &guest.join("port"))
 }
 
-/// What [`postgres()`] depends on besides PostgreSQL's sources, the libc, libxml2 and the compiler.
+/// What [`postgres()`] depends on besides PostgreSQL's sources, its [`ServerParts`] and the compiler.
 pub fn postgres_inputs(guest: &Path) -> Result<Inputs> {
     Inputs::new()
         .value("recipe", postgres::VERSION)

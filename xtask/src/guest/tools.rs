@@ -174,18 +174,15 @@ pub fn tools(
     Ok(())
 }
 
-/// Turns compression on, which the server's configuration has off, and forgets the objects that were made without it.
+/// Turns Zstandard on, which the server's configuration has off, and forgets the objects that were made without it.
 fn compress(tree: &Path) -> Result<()> {
     let header = tree.join("src/include/pg_config.h");
-    let mut text = fs::read_to_string(&header)?;
-    for name in ["HAVE_LIBZ", "USE_LZ4", "USE_ZSTD"] {
-        let (off, on) = (format!("/* #undef {name} */"), format!("#define {name} 1"));
-        if !text.contains(&off) {
-            bail!("{} does not say {off}", header.display());
-        }
-        text = text.replace(&off, &on);
+    let text = fs::read_to_string(&header)?;
+    let (off, on) = ("/* #undef USE_ZSTD */", "#define USE_ZSTD 1");
+    if !text.contains(off) {
+        bail!("{} does not say {off}", header.display());
     }
-    fs::write(&header, text)?;
+    fs::write(&header, text.replace(off, on))?;
     for library in LIBRARIES {
         let library = tree.join(library);
         let dir = library.parent().unwrap_or(tree);
