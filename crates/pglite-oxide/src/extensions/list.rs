@@ -752,6 +752,21 @@ pub const UUID_OSSP: Extension = Extension(&Data {
     preloaded: false,
 });
 
+/// `xml2`: XPath querying (without XSLT: libxslt's sources are not among the pinned ones).
+#[cfg(feature = "ext-xml2")]
+pub const XML2: Extension = Extension(&Data {
+    name: "xml2",
+    sql_name: "xml2",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "XPath querying (without XSLT: libxslt's sources are not among the pinned ones)",
+    dependencies: &[],
+    libraries: &["pgxml"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
 /// `pgtap`: unit testing for PostgreSQL.
 #[cfg(feature = "ext-pgtap")]
 pub const PGTAP: Extension = Extension(&Data {
@@ -1079,6 +1094,8 @@ pub const ALL: &[Extension] = &[
     UNACCENT,
     #[cfg(feature = "ext-uuid-ossp")]
     UUID_OSSP,
+    #[cfg(feature = "ext-xml2")]
+    XML2,
     #[cfg(feature = "ext-pgtap")]
     PGTAP,
     #[cfg(feature = "ext-pg_partman")]
