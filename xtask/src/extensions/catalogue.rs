@@ -15,6 +15,11 @@ const SUITES: &[&str] = &["trixie", "forky", "sid", "bookworm"];
 /// The source of extensions that are written here, in `guest/extensions/NAME`.
 const OWN: &str = "own";
 
+/// Static libraries that a library may be linked with.
+pub const STATIC_LIBRARIES: &[&str] = &[LIBCRYPTO];
+/// OpenSSL's.
+pub const LIBCRYPTO: &str = "libcrypto";
+
 /// All of it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -107,6 +112,9 @@ pub struct Library {
     sources: Vec<String>,
     #[serde(default)]
     flags: Vec<String>,
+    /// Static libraries that the build makes (`crate::assets`).
+    #[serde(default)]
+    pub links: Vec<String>,
 }
 
 /// Where regression tests are.
@@ -171,6 +179,7 @@ impl Extension {
                 name: self.name.clone(),
                 sources: vec!["*.c".to_owned()],
                 flags: Vec::new(),
+                links: Vec::new(),
             }]
         })
     }
@@ -239,6 +248,16 @@ impl Catalogue {
             for source in &extension.with {
                 catalogue.pin(source)?;
             }
+            for library in extension.libraries() {
+                for links in &library.links {
+                    if !STATIC_LIBRARIES.contains(&links.as_str()) {
+                        bail!(
+                            "{name} links {links}; the build makes {}",
+                            STATIC_LIBRARIES.join(", ")
+                        );
+                    }
+                }
+            }
         }
         Ok(catalogue)
     }
@@ -263,8 +282,11 @@ impl Catalogue {
             .map(Some)
     }
 
-    /// A source archive by its name here.
+    /// A source archive by its name here, or in the table of pins.
     pub fn pin(&self, name: &str) -> Result<Pinned> {
+        if let Some(pinned) = pins::SHARED.iter().find(|pinned| pinned.name == name) {
+            return Ok(*pinned);
+        }
         let source = self.source_named(name)?;
         // The table of pins is made of constants; a catalogue lives as long as the program.
         let keep = |text: &str| -> &'static str { Box::leak(text.to_owned().into_boxed_str()) };
@@ -329,6 +351,10 @@ mod tests {
         assert!(error(&needy).contains("requires b"));
         let foreign = format!("{entry}blocked = 'x'\nsource = 'gone'\n");
         assert!(error(&foreign).contains("no source gone"));
+        let linked = format!(
+            "{entry}blocked = 'x'\nlibraries = [{{ name = 'a', sources = [], links = ['libssl'] }}]\n"
+        );
+        assert!(error(&linked).contains("links libssl; the build makes libcrypto"));
         let twice = format!("{entry}blocked = 'x'\n{entry}blocked = 'x'\n");
         assert!(error(&twice).contains("twice"));
     }

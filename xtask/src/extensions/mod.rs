@@ -8,7 +8,7 @@ use std::fs;
 use anyhow::{Result, bail};
 use clap::Args;
 
-pub use catalogue::{Catalogue, Extension};
+pub use catalogue::{Catalogue, Extension, LIBCRYPTO};
 
 use crate::suite;
 

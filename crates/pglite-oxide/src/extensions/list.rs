@@ -512,6 +512,21 @@ pub const PG_WALINSPECT: Extension = Extension(&Data {
     preloaded: false,
 });
 
+/// `pgcrypto`: cryptographic functions, on OpenSSL 3.6.3 (Apache-2.0) with its legacy algorithms.
+#[cfg(feature = "ext-pgcrypto")]
+pub const PGCRYPTO: Extension = Extension(&Data {
+    name: "pgcrypto",
+    sql_name: "pgcrypto",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "cryptographic functions, on OpenSSL 3.6.3 (Apache-2.0) with its legacy algorithms",
+    dependencies: &[],
+    libraries: &["pgcrypto"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
 /// `pgrowlocks`: show row-level locking information.
 #[cfg(feature = "ext-pgrowlocks")]
 pub const PGROWLOCKS: Extension = Extension(&Data {
@@ -732,6 +747,21 @@ pub const UUID_OSSP: Extension = Extension(&Data {
     summary: "generate universally unique identifiers (UUIDs)",
     dependencies: &[],
     libraries: &["uuid-ossp"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `xml2`: XPath querying (without XSLT: libxslt's sources are not among the pinned ones).
+#[cfg(feature = "ext-xml2")]
+pub const XML2: Extension = Extension(&Data {
+    name: "xml2",
+    sql_name: "xml2",
+    version: "18.6",
+    licence: "PostgreSQL",
+    summary: "XPath querying (without XSLT: libxslt's sources are not among the pinned ones)",
+    dependencies: &[],
+    libraries: &["pgxml"],
     settings: &[],
     created: true,
     preloaded: false,
@@ -1032,6 +1062,8 @@ pub const ALL: &[Extension] = &[
     PG_VISIBILITY,
     #[cfg(feature = "ext-pg_walinspect")]
     PG_WALINSPECT,
+    #[cfg(feature = "ext-pgcrypto")]
+    PGCRYPTO,
     #[cfg(feature = "ext-pgrowlocks")]
     PGROWLOCKS,
     #[cfg(feature = "ext-pgstattuple")]
@@ -1062,6 +1094,8 @@ pub const ALL: &[Extension] = &[
     UNACCENT,
     #[cfg(feature = "ext-uuid-ossp")]
     UUID_OSSP,
+    #[cfg(feature = "ext-xml2")]
+    XML2,
     #[cfg(feature = "ext-pgtap")]
     PGTAP,
     #[cfg(feature = "ext-pg_partman")]

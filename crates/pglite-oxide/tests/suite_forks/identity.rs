@@ -46,6 +46,60 @@ fn random_numbers_differ() {
     all_different("SELECT uuidv7()");
 }
 
+/// libcrypto has a generator of its own for ElGamal's secret exponents, and a copy has its state with all other memory.
+/// What is sent of the exponent (g^k) shows whether two databases took the same.
+#[test]
+fn random_numbers_of_pgcrypto_differ() {
+    let key = elgamal_key();
+    let encrypt = format!("SELECT pgp_pub_encrypt_bytea('\\x00', '\\x{key}')");
+    let mut db = Pglite::builder()
+        .temporary()
+        .extension(pglite_oxide::extensions::PGCRYPTO)
+        .open()
+        .unwrap();
+    run(&mut db, &encrypt);
+    run(&mut db, "SELECT gen_random_bytes(8), gen_salt('md5')");
+    let mut all = copies(&mut db);
+    let grandchild = all[0].1.fork().unwrap();
+    all.push(("fork of a copy", grandchild));
+    all.push(("original", db));
+    let queries = [
+        "SELECT gen_random_bytes(16)",
+        "SELECT gen_salt('bf')",
+        "SELECT gen_random_uuid()",
+    ];
+    let mut values = HashSet::new();
+    let mut count = 0;
+    for (_, db) in &mut all {
+        for _ in 0..2 {
+            values.insert(sent_of_exponent(&text(db, &encrypt)));
+            values.extend(queries.map(|sql| text(db, sql)));
+            count += 1 + queries.len();
+        }
+    }
+    assert_eq!(values.len(), count, "{values:?}");
+}
+
+/// A public ElGamal key as OpenPGP packets, in hexadecimal: one to sign with, of which nothing is read, and a subkey of the prime 2^521 - 1.
+fn elgamal_key() -> String {
+    let subkey = format!("04 00000001 10 0209 01{} 0002 03 0003 05", "ff".repeat(65));
+    let subkey = subkey.replace(' ', "");
+    format!("c6 01 04 ce {:02x} {subkey}", subkey.len() / 2).replace(' ', "")
+}
+
+/// g^k of a message. Its first packet (0xc1, a length) is the session key: version 3, eight bytes of key id, algorithm 16, the number.
+fn sent_of_exponent(bytea: &str) -> String {
+    let hex = bytea.strip_prefix("\\x").unwrap();
+    assert_eq!(
+        (&hex[..2], &hex[4..6], &hex[22..24]),
+        ("c1", "03", "10"),
+        "{hex}"
+    );
+    let bits = usize::from_str_radix(&hex[24..28], 16).unwrap();
+    assert!(bits > 256, "{hex}");
+    hex[28..28 + bits.div_ceil(8) * 2].to_owned()
+}
+
 /// Like a process after `fork(2)`: who asks for a sequence gets it.
 #[test]
 fn a_seed_that_was_set_holds_in_copies() {

@@ -3,6 +3,7 @@
 //! Whatever the source, only the sha256 in [`pins`] decides whether a file is accepted.
 
 mod apt;
+mod cargo;
 pub mod pins;
 mod pip;
 mod web;
@@ -147,6 +148,9 @@ impl<'a> Fetcher<'a> {
             Source::PyPi { package } => {
                 pip::download(package, pinned.version, pinned.file, scratch, self.cache)
             }
+            Source::Crate { package } => {
+                cargo::download(package, pinned.version, pinned.file, scratch)
+            }
             Source::Mirror => {
                 let dir = mirror_dir().context("PGLITE_OXIDE_SOURCES is not set")?;
                 let copy = scratch.join(pinned.file);
@@ -167,6 +171,9 @@ enum Source {
         suites: &'static [&'static str],
     },
     PyPi {
+        package: &'static str,
+    },
+    Crate {
         package: &'static str,
     },
     Mirror,
@@ -193,6 +200,7 @@ impl Source {
                 vec![Self::Debian { package, suites }, Self::Mirror]
             }
             Origin::Wheel { package } => vec![Self::PyPi { package }, Self::Mirror],
+            Origin::Crate { package } => vec![Self::Crate { package }, Self::Mirror],
         }
     }
 
@@ -201,6 +209,7 @@ impl Source {
             Self::ReleaseSite(url) => web::host(url).to_owned(),
             Self::Debian { package, .. } => format!("Debian's source package {package}"),
             Self::PyPi { package } => format!("PyPI's {package}"),
+            Self::Crate { package } => format!("crates.io's {package}"),
             Self::Mirror => "the mirror directory".to_owned(),
         }
     }

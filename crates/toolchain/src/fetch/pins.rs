@@ -26,6 +26,11 @@ pub enum Origin {
         /// Its project there.
         package: &'static str,
     },
+    /// A crate on crates.io that carries sources in C.
+    Crate {
+        /// Its name there.
+        package: &'static str,
+    },
 }
 
 /// One file we trust by its sum.
@@ -69,7 +74,19 @@ pub const MUSL: Pinned = Pinned {
     },
 };
 
-/// zlib, for the client programs.
+/// libxml2, for the server's `xml` type.
+pub const LIBXML2: Pinned = Pinned {
+    name: "libxml2",
+    version: "2.9.14",
+    file: "libxml2_2.9.14+dfsg.orig.tar.xz",
+    sha256: "4fe913dec8b1ab89d13b489b419a8203176ea39e931eaa0d25b17eafb9c279e9",
+    origin: Origin::Debian {
+        package: "libxml2",
+        suites: &["bookworm"],
+    },
+};
+
+/// zlib, for the server, the client programs and pgcrypto.
 pub const ZLIB: Pinned = Pinned {
     name: "zlib",
     version: "1.3.1",
@@ -81,7 +98,7 @@ pub const ZLIB: Pinned = Pinned {
     },
 };
 
-/// LZ4, for the client programs.
+/// LZ4, for the server and the client programs.
 pub const LZ4: Pinned = Pinned {
     name: "lz4",
     version: "1.10.0",
@@ -104,6 +121,20 @@ pub const ZSTD: Pinned = Pinned {
         suites: &["trixie", "testing"],
     },
 };
+
+/// OpenSSL 3.6.3 (below `openssl`), for pgcrypto.
+pub const OPENSSL: Pinned = Pinned {
+    name: "openssl",
+    version: "300.6.1+3.6.3",
+    file: "openssl-src-300.6.1+3.6.3.crate",
+    sha256: "46eb8fb9fb3b61ce1c0f8a026c4c1a0714d3a9e138e7fbde78753ce2babc3846",
+    origin: Origin::Crate {
+        package: "openssl-src",
+    },
+};
+
+/// Sources that extensions may be built with, besides those of the catalogue.
+pub const SHARED: &[Pinned] = &[ZLIB];
 
 /// clang and lld 22.1.8, with a C cross-compiler's headers.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

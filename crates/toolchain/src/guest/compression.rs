@@ -1,4 +1,5 @@
-//! zlib, LZ4 and Zstandard for the client programs: one static library and its headers.
+//! zlib, LZ4 and Zstandard for the client programs: one static library and its headers. The server gets zlib and LZ4 as one object in which only what it calls is visible;
+//! Zstandard would add more to every program than its use for WAL and base backups is worth.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,10 +8,35 @@ use anyhow::{Context as _, Result};
 
 use super::libc::sorted;
 use super::parallel::object_name;
-use super::{GuestCtx, flags};
+use super::{GuestCtx, flags, symbols};
 
 /// Changes when the recipe's result does.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
+
+/// The server's object.
+pub(super) const SERVER_OBJECT: &str = "server.o";
+
+/// Headers of what is in it.
+pub(super) const SERVER_HEADERS: &[&str] = &["zlib.h", "zconf.h", "lz4.h", "lz4hc.h", "lz4frame.h"];
+
+/// What the server calls: for TOAST, WAL and base backups.
+const SERVER_CALLS: &[&str] = &[
+    "LZ4F_compressBegin",
+    "LZ4F_compressBound",
+    "LZ4F_compressEnd",
+    "LZ4F_compressUpdate",
+    "LZ4F_createCompressionContext",
+    "LZ4F_freeCompressionContext",
+    "LZ4F_getErrorName",
+    "LZ4F_isError",
+    "LZ4_compressBound",
+    "LZ4_compress_default",
+    "LZ4_decompress_safe",
+    "LZ4_decompress_safe_partial",
+    "LZ4_versionNumber",
+    "deflate",
+    "deflateInit2_",
+];
 
 /// The unpacked sources.
 pub struct CompressionSources<'a> {
@@ -32,7 +58,7 @@ struct Part<'a> {
     flags: &'a [&'a str],
 }
 
-/// Compiles all three: `include` and `libcompression.a` in `out`.
+/// Compiles all three: `include`, `libcompression.a` and `server.o` in `out`.
 pub fn compression(
     ctx: &GuestCtx<'_>,
     sources: &CompressionSources<'_>,
@@ -100,9 +126,22 @@ pub fn compression(
         }
     }
     ctx.run_all(commands)?;
+    let of_server: Vec<PathBuf> = objects
+        .iter()
+        .filter(|object| !object_belongs_to(object, "zstd"))
+        .cloned()
+        .collect();
+    symbols::join(ctx, &of_server, SERVER_CALLS, &out.join(SERVER_OBJECT))?;
     ctx.archive(&out.join("libcompression.a"), &objects)?;
     for object in objects {
         fs::remove_file(object)?;
     }
     Ok(())
+}
+
+/// Whether an object is of the part called `name`: so its file's name begins.
+fn object_belongs_to(object: &Path, name: &str) -> bool {
+    object
+        .file_name()
+        .is_some_and(|file| file.to_string_lossy().starts_with(&format!("{name}-")))
 }

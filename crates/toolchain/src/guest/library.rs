@@ -54,6 +54,17 @@ pub struct Library<'a> {
     pub flags: &'a [String],
 }
 
+/// The output directories that a library is built against.
+#[derive(Clone, Copy, Debug)]
+pub struct LibraryBase<'a> {
+    /// PostgreSQL's step.
+    pub postgres: &'a Path,
+    /// The C library.
+    pub libc: &'a Path,
+    /// Static libraries it is linked with: `include` and `lib/*.a` of each.
+    pub links: &'a [PathBuf],
+}
+
 /// What a side module needs and has.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Shape {
@@ -119,16 +130,16 @@ pub fn extension_tree(
     Ok(())
 }
 
-/// Compiles and links `library` from its extension's prepared directory; `postgres` is the output of that step.
+/// Compiles and links `library` from its extension's prepared directory.
 pub fn library(
     ctx: &GuestCtx<'_>,
     library: &Library<'_>,
     dir: &Path,
-    postgres: &Path,
-    libc: &Path,
+    base: LibraryBase<'_>,
     out: &Path,
 ) -> Result<()> {
-    let tree = postgres.join(TREE);
+    let libc = base.libc;
+    let tree = base.postgres.join(TREE);
     let objects_dir = out.join("objects");
     fs::create_dir_all(&objects_dir)?;
     let (mut commands, mut objects) = (Vec::new(), Vec::new());
@@ -139,6 +150,9 @@ pub fn library(
         command.current_dir(dir);
         for flag in library.flags {
             command.arg(flag.replace("@postgres@", &tree.to_string_lossy()));
+        }
+        for links in base.links {
+            command.arg(format!("-I{}", links.join("include").display()));
         }
         command
             .arg("-I.")
@@ -151,7 +165,10 @@ pub fn library(
         objects.push(object);
     }
     ctx.run_all(commands)?;
-    link_library(ctx, library.name, &objects, libc, out)?;
+    for links in base.links {
+        objects.extend(super::libc::sorted(&links.join("lib"), "a")?);
+    }
+    link_library(ctx, library.name, &objects, base.libc, out)?;
     crate::cache::remove_tree(&objects_dir)
 }
 

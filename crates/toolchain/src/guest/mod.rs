@@ -4,7 +4,8 @@
 //! `..._inputs` function says. [`crate::builder`] and `cargo xtask assets` join them into cached steps:
 //!
 //! ```text
-//! libc -> postgres -> link -> translate -> compile
+//! libc -> libxml2, compression -> postgres -> link -> translate -> compile
+//!     |\ \-> libcrypto
 //!     \       |`----> share
 //!      \       `-> tools -> link -> translate -> compile
 //!      `-> tests -----------> translate -> compile
@@ -17,8 +18,10 @@ mod exports;
 mod fences;
 mod flags;
 mod libc;
+mod libcrypto;
 mod libpq;
 mod library;
+mod libxml2;
 mod link;
 mod modules;
 mod parallel;
@@ -45,11 +48,13 @@ pub use compile::{Marks, Profile, compile};
 pub use compression::{CompressionSources, compression};
 pub use exports::exports;
 pub use libc::libc;
-pub use library::{ExtensionTree, Library, Shape, extension_tree, library};
+pub use libcrypto::libcrypto;
+pub use library::{ExtensionTree, Library, LibraryBase, Shape, extension_tree, library};
 pub(crate) use library::{link_library, side_cc};
+pub use libxml2::libxml2;
 pub use link::{CORE, link};
 pub(crate) use postgres::TREE;
-pub use postgres::postgres;
+pub use postgres::{ServerParts, postgres};
 pub use share::{MARKER, share};
 pub use tests::tests;
 pub use tools::tools;
@@ -117,7 +122,7 @@ pub fn libc_inputs(guest: &Path) -> Result<Inputs> {
         .tree("guest/port", &guest.join("port"))
 }
 
-/// What [`postgres()`] depends on besides PostgreSQL's sources, the libc and the compiler.
+/// What [`postgres()`] depends on besides PostgreSQL's sources, its [`ServerParts`] and the compiler.
 pub fn postgres_inputs(guest: &Path) -> Result<Inputs> {
     Inputs::new()
         .value("recipe", postgres::VERSION)
@@ -130,6 +135,24 @@ pub fn compression_inputs() -> Inputs {
     Inputs::new()
         .value("recipe", compression::VERSION)
         .value("flags", flags::describe())
+}
+
+/// What [`libcrypto()`] depends on besides OpenSSL's sources, the libc and the compiler.
+pub fn libcrypto_inputs(guest: &Path) -> Result<Inputs> {
+    Inputs::new()
+        .value("recipe", libcrypto::VERSION)
+        .value("flags", flags::describe())
+        .value("side flags", flags::SIDE.join(" "))
+        .value("configuration", libcrypto::describe())
+        .tree("guest/openssl", &guest.join(libcrypto::OURS))
+}
+
+/// What [`libxml2()`] depends on besides its sources, the libc and the compiler.
+pub fn libxml2_inputs() -> Inputs {
+    Inputs::new()
+        .value("recipe", libxml2::VERSION)
+        .value("flags", flags::describe())
+        .value("configuration", libxml2::describe())
 }
 
 /// What [`tools()`] depends on besides the outputs of [`libc()`], [`postgres()`] and [`compression()`], and the compiler.

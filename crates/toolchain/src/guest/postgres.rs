@@ -11,11 +11,11 @@ use anyhow::{Context as _, Result, bail};
 
 use super::flags;
 use super::libc::{copy_tree, patch_all};
-use super::{GuestCtx, libpq, modules};
+use super::{GuestCtx, compression, libpq, libxml2, modules};
 use crate::process;
 
 /// Changes when the recipe's result does.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 
 /// The installation directory, as guests see it. A path with `pgsql` in it: PostgreSQL's build appends a directory of its own to others.
 pub(super) const PREFIX: &str = "/pgsql";
@@ -35,6 +35,13 @@ ac_cv_func_elf_aux_info=no
 # a guest's own time zone is in its configuration
 ac_cv_func_mbstowcs_l=no
 ac_cv_func_wcstombs_l=no
+# the headers are laid into src/include, the objects are linked at last
+ac_cv_lib_xml2_xmlSaveToBuffer=yes
+ac_cv_header_libxml_parser_h=yes
+ac_cv_lib_z_inflate=yes
+ac_cv_header_zlib_h=yes
+ac_cv_lib_lz4_LZ4_compress_default=yes
+ac_cv_header_lz4_h=yes
 ";
 
 /// Directories of the backend whose objects are loadable modules, not parts of the server.
@@ -46,14 +53,32 @@ const MODULE_DIRS: &[&str] = &[
 ];
 
 /// The file name of what [`wrapper`] makes.
-const WRAPPER: &str = "guest-cc";
+pub(super) const WRAPPER: &str = "guest-cc";
+
+/// The output directories of what the server is linked with.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerParts<'a> {
+    /// The C library.
+    pub libc: &'a Path,
+    /// [`super::libxml2()`].
+    pub libxml2: &'a Path,
+    /// [`super::compression()`].
+    pub compression: &'a Path,
+}
 
 /// Configures and compiles.
-pub fn postgres(ctx: &GuestCtx<'_>, source: &Path, libc: &Path, out: &Path) -> Result<()> {
+pub fn postgres(
+    ctx: &GuestCtx<'_>,
+    source: &Path,
+    parts: ServerParts<'_>,
+    out: &Path,
+) -> Result<()> {
+    let libc = parts.libc;
     let tree = out.join(TREE);
     ctx.bar.message("patching");
     copy_tree(ctx, source, &tree)?;
     patch_all(ctx, &ctx.guest.join("patches"), &tree)?;
+    let parts = lay_in(ctx, parts, &tree, out)?;
     wrapper(ctx, libc, out)?;
     ctx.bar.message("configure");
     configure(ctx, &tree, out)?;
@@ -103,6 +128,7 @@ pub fn postgres(ctx: &GuestCtx<'_>, source: &Path, libc: &Path, out: &Path) -> R
     );
     postgres.extend(modules);
     postgres.push(library.clone());
+    postgres.extend(parts);
     write_list(out, "postgres", &postgres)?;
     let mut initdb: Vec<_> = ["initdb.o", "findtimezone.o", "localtime.o"]
         .map(|name| tree.join("src/bin/initdb").join(name))
@@ -117,6 +143,31 @@ pub fn postgres(ctx: &GuestCtx<'_>, source: &Path, libc: &Path, out: &Path) -> R
     );
     initdb.push(library);
     write_list(out, "initdb", &initdb)
+}
+
+/// Copies the headers of the server's parts into its tree, where extensions find them too, and their objects beside it; returns the objects.
+fn lay_in(
+    ctx: &GuestCtx<'_>,
+    parts: ServerParts<'_>,
+    tree: &Path,
+    out: &Path,
+) -> Result<Vec<PathBuf>> {
+    let include = tree.join("src/include");
+    copy_tree(ctx, &parts.libxml2.join("include"), &include)?;
+    for header in compression::SERVER_HEADERS {
+        fs::copy(
+            parts.compression.join("include").join(header),
+            include.join(header),
+        )?;
+    }
+    let xml = out.join(libxml2::OBJECT);
+    fs::copy(parts.libxml2.join(libxml2::OBJECT), &xml)?;
+    let compression = out.join("compression.o");
+    fs::copy(
+        parts.compression.join(compression::SERVER_OBJECT),
+        &compression,
+    )?;
+    Ok(vec![xml, compression])
 }
 
 fn write_list(out: &Path, name: &str, objects: &[PathBuf]) -> Result<()> {
@@ -191,7 +242,7 @@ fn quoted(word: &str) -> String {
 }
 
 /// Makes a command find the wrapper in `out` by its name. By its path it would get into `pg_config`'s answers, and what is built would differ from place to place.
-fn find_wrapper(ctx: &GuestCtx<'_>, command: &mut Command, out: &Path) -> Result<()> {
+pub(super) fn find_wrapper(ctx: &GuestCtx<'_>, command: &mut Command, out: &Path) -> Result<()> {
     ctx.host.apply(command);
     let path = ctx
         .host
@@ -220,13 +271,18 @@ fn configure(ctx: &GuestCtx<'_>, tree: &Path, out: &Path) -> Result<()> {
     ]);
     command.args([
         "--without-readline",
-        "--without-zlib",
         "--without-icu",
+        "--with-libxml",
+        "--with-lz4",
         "--with-system-tzdata=",
     ]);
     command.arg(format!("--prefix={PREFIX}"));
     command
         .env("CONFIG_SITE", &site)
+        // No flags are needed, and nobody is to be asked for them.
+        .env("XML2_CONFIG", ":")
+        .env("LZ4_CFLAGS", " ")
+        .env("LZ4_LIBS", " ")
         .env("CC", WRAPPER)
         .env("CFLAGS", format!("{} -w", flags::OPTIMISE))
         .env("CPPFLAGS", "")
@@ -260,6 +316,9 @@ const WANTED: &[&str] = &[
     "#define HAVE_GCC__ATOMIC_INT32_CAS 1",
     "#define HAVE_GCC__ATOMIC_INT64_CAS 1",
     "#define SIZEOF_VOID_P 4",
+    "#define USE_LIBXML 1",
+    "#define USE_LZ4 1",
+    "#define HAVE_LIBZ 1",
     "/* #undef HAVE_BACKTRACE_SYMBOLS */",
     "/* #undef HAVE_GETPEEREID */",
 ];

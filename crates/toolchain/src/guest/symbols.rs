@@ -1,6 +1,12 @@
 //! The symbol table of wasm object files (the custom section `linking` of the tool conventions).
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context as _, Result, bail};
+
+use super::GuestCtx;
+use crate::process;
 
 const LOCAL: usize = 0x02;
 const WEAK: u8 = 0x01;
@@ -38,6 +44,32 @@ pub(super) fn localise(object: &mut [u8], keep: impl Fn(&str) -> bool) -> Result
         object[at] = object[at] & !WEAK | LOCAL as u8;
     }
     Ok(kept)
+}
+
+/// Makes one object of many, in which only the symbols called `visible` are global: all of them must be there.
+pub(super) fn join(
+    ctx: &GuestCtx<'_>,
+    objects: &[PathBuf],
+    visible: &[&str],
+    to: &Path,
+) -> Result<()> {
+    let mut command = ctx.zig("wasm-ld");
+    command.arg("-r").arg("-o").arg(to).args(objects);
+    process::logged(&mut command, ctx.log)?;
+    let mut bytes = fs::read(to)?;
+    let kept = localise(&mut bytes, |name| visible.contains(&name))
+        .with_context(|| format!("symbols of {}", to.display()))?;
+    if kept != visible.len() {
+        let there = defined(&bytes)?;
+        let missing: Vec<&str> = visible
+            .iter()
+            .copied()
+            .filter(|name| !there.iter().any(|found| found == name))
+            .collect();
+        bail!("{} does not define {}", to.display(), missing.join(", "));
+    }
+    fs::write(to, bytes)?;
+    Ok(())
 }
 
 /// One entry of the table.

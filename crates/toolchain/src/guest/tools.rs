@@ -174,18 +174,15 @@ pub fn tools(
     Ok(())
 }
 
-/// Turns compression on, which the server's configuration has off, and forgets the objects that were made without it.
+/// Turns Zstandard on, which the server's configuration has off, and forgets the objects that were made without it.
 fn compress(tree: &Path) -> Result<()> {
     let header = tree.join("src/include/pg_config.h");
-    let mut text = fs::read_to_string(&header)?;
-    for name in ["HAVE_LIBZ", "USE_LZ4", "USE_ZSTD"] {
-        let (off, on) = (format!("/* #undef {name} */"), format!("#define {name} 1"));
-        if !text.contains(&off) {
-            bail!("{} does not say {off}", header.display());
-        }
-        text = text.replace(&off, &on);
+    let text = fs::read_to_string(&header)?;
+    let (off, on) = ("/* #undef USE_ZSTD */", "#define USE_ZSTD 1");
+    if !text.contains(off) {
+        bail!("{} does not say {off}", header.display());
     }
-    fs::write(&header, text)?;
+    fs::write(&header, text.replace(off, on))?;
     for library in LIBRARIES {
         let library = tree.join(library);
         let dir = library.parent().unwrap_or(tree);
@@ -235,29 +232,13 @@ impl Make<'_> {
 /// All objects of a directory as one, of which only the `main`s are visible.
 fn join(ctx: &GuestCtx<'_>, directory: &Directory, dir: &Path, out: &Path) -> Result<PathBuf> {
     let object = out.join(format!("{}.o", directory.name));
-    let mut command = ctx.zig("wasm-ld");
-    command
-        .arg("-r")
-        .arg("-o")
-        .arg(&object)
-        .args(super::libc::sorted(dir, "o")?);
-    process::logged(&mut command, ctx.log)?;
     let mains: Vec<String> = directory
         .programs
         .iter()
         .map(|program| format!("{program}_main"))
         .collect();
-    let mut bytes = fs::read(&object)?;
-    let kept = symbols::localise(&mut bytes, |name| mains.iter().any(|main| main == name))
-        .with_context(|| format!("symbols of {}", object.display()))?;
-    if kept != mains.len() {
-        bail!(
-            "{} defines {kept} of {}",
-            object.display(),
-            mains.join(", ")
-        );
-    }
-    fs::write(&object, bytes)?;
+    let mains: Vec<&str> = mains.iter().map(String::as_str).collect();
+    symbols::join(ctx, &super::libc::sorted(dir, "o")?, &mains, &object)?;
     Ok(object)
 }
 
