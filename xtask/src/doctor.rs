@@ -191,7 +191,10 @@ fn file(report: &mut Report, cache: &Path, mirror: Option<&Path>, pinned: &Pinne
             format!("the release site, else Debian's source package {debian_source}")
         }
         fetch::Origin::Debian { package, .. } => format!("Debian's source package {package}"),
-        fetch::Origin::Wheel { package } => format!("PyPI's {package}"),
+        fetch::Origin::Wheel { package } | fetch::Origin::Sdist { package, .. } => {
+            format!("PyPI's {package}")
+        }
+        fetch::Origin::Npm { package } => format!("npm's {package}"),
     };
     let mirrored = mirror.is_some_and(|dir| dir.join(pinned.file).is_file());
     let last = if mirrored {

@@ -35,8 +35,19 @@ struct Source {
     licence: String,
     file: String,
     sha256: String,
-    url: String,
-    debian: String,
+    /// Where its project has it, and the Debian source package with the same bytes.
+    #[serde(default)]
+    url: Option<String>,
+    #[serde(default)]
+    debian: Option<String>,
+    /// Or its project on PyPI, and the Python module that would build it there.
+    #[serde(default)]
+    pypi: Option<String>,
+    #[serde(default)]
+    backend: Option<String>,
+    /// Or its package on npm.
+    #[serde(default)]
+    npm: Option<String>,
 }
 
 /// One extension.
@@ -273,10 +284,32 @@ impl Catalogue {
             version: keep(&source.version),
             file: keep(&source.file),
             sha256: keep(&source.sha256),
-            origin: Origin::Release {
-                url: keep(&source.url),
-                debian_source: keep(&source.debian),
-                suites: SUITES,
+            origin: match source {
+                Source {
+                    url: Some(url),
+                    debian: Some(debian),
+                    ..
+                } => Origin::Release {
+                    url: keep(url),
+                    debian_source: keep(debian),
+                    suites: SUITES,
+                },
+                Source {
+                    pypi: Some(package),
+                    backend: Some(backend),
+                    ..
+                } => Origin::Sdist {
+                    package: keep(package),
+                    backend: keep(backend),
+                },
+                Source {
+                    npm: Some(package), ..
+                } => Origin::Npm {
+                    package: keep(package),
+                },
+                _ => {
+                    bail!("source {name} has neither url and debian, nor pypi and backend, nor npm")
+                }
             },
         })
     }

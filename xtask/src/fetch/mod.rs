@@ -3,6 +3,7 @@
 //! Whatever the source, only the sha256 in [`pins`] decides whether a file is accepted.
 
 mod apt;
+mod npm;
 pub mod pins;
 mod pip;
 mod web;
@@ -147,6 +148,15 @@ impl<'a> Fetcher<'a> {
             Source::PyPi { package } => {
                 pip::download(package, pinned.version, pinned.file, scratch, self.cache)
             }
+            Source::Sdist { package, backend } => pip::sdist(
+                package,
+                backend,
+                pinned.version,
+                pinned.file,
+                scratch,
+                self.cache,
+            ),
+            Source::Npm { package } => npm::download(package, pinned.version, pinned.file, scratch),
             Source::Mirror => {
                 let dir = mirror_dir().context("PGLITE_OXIDE_SOURCES is not set")?;
                 let copy = scratch.join(pinned.file);
@@ -167,6 +177,13 @@ enum Source {
         suites: &'static [&'static str],
     },
     PyPi {
+        package: &'static str,
+    },
+    Sdist {
+        package: &'static str,
+        backend: &'static str,
+    },
+    Npm {
         package: &'static str,
     },
     Mirror,
@@ -193,6 +210,10 @@ impl Source {
                 vec![Self::Debian { package, suites }, Self::Mirror]
             }
             Origin::Wheel { package } => vec![Self::PyPi { package }, Self::Mirror],
+            Origin::Sdist { package, backend } => {
+                vec![Self::Sdist { package, backend }, Self::Mirror]
+            }
+            Origin::Npm { package } => vec![Self::Npm { package }, Self::Mirror],
         }
     }
 
@@ -200,7 +221,8 @@ impl Source {
         match self {
             Self::ReleaseSite(url) => web::host(url).to_owned(),
             Self::Debian { package, .. } => format!("Debian's source package {package}"),
-            Self::PyPi { package } => format!("PyPI's {package}"),
+            Self::PyPi { package } | Self::Sdist { package, .. } => format!("PyPI's {package}"),
+            Self::Npm { package } => format!("npm's {package}"),
             Self::Mirror => "the mirror directory".to_owned(),
         }
     }

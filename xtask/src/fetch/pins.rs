@@ -26,6 +26,18 @@ pub enum Origin {
         /// Its project there.
         package: &'static str,
     },
+    /// A source archive on PyPI.
+    Sdist {
+        /// Its project there.
+        package: &'static str,
+        /// The Python module that would build it, as its `pyproject.toml` has it.
+        backend: &'static str,
+    },
+    /// A package on npm.
+    Npm {
+        /// Its name there, with its scope.
+        package: &'static str,
+    },
 }
 
 /// One file we trust by its sum.

@@ -962,6 +962,21 @@ pub const PG_UUIDV7: Extension = Extension(&Data {
     preloaded: false,
 });
 
+/// `h3`: bindings for H3, a hexagonal hierarchical geospatial index.
+#[cfg(feature = "ext-h3")]
+pub const H3: Extension = Extension(&Data {
+    name: "h3",
+    sql_name: "h3",
+    version: "4.2.3",
+    licence: "Apache-2.0",
+    summary: "bindings for H3, a hexagonal hierarchical geospatial index",
+    dependencies: &[],
+    libraries: &["h3"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
 /// Every extension that is linked, in the order of the catalogue.
 pub const ALL: &[Extension] = &[
     #[cfg(feature = "ext-vector")]
@@ -1092,4 +1107,6 @@ pub const ALL: &[Extension] = &[
     PG_HASHIDS,
     #[cfg(feature = "ext-pg_uuidv7")]
     PG_UUIDV7,
+    #[cfg(feature = "ext-h3")]
+    H3,
 ];
