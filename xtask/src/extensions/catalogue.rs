@@ -115,9 +115,13 @@ fn yes() -> bool {
 pub struct Library {
     /// As `dlopen` knows it.
     pub name: String,
+    #[serde(default)]
     sources: Vec<String>,
     #[serde(default)]
     flags: Vec<String>,
+    /// Instead of sources: a side module that others have linked, relative to the extension's directory.
+    #[serde(default)]
+    pub module: Option<String>,
 }
 
 /// Where regression tests are.
@@ -182,6 +186,7 @@ impl Extension {
                 name: self.name.clone(),
                 sources: vec!["*.c".to_owned()],
                 flags: Vec::new(),
+                module: None,
             }]
         })
     }
@@ -224,6 +229,12 @@ impl Catalogue {
         for extension in &catalogue.extensions {
             let name = &extension.name;
             for library in extension.libraries() {
+                if library.module.is_some() != library.sources.is_empty() {
+                    bail!(
+                        "library {} has neither sources nor a module, or both",
+                        library.name
+                    );
+                }
                 if extension.blocked.is_none() && !seen.insert(format!("library {}", library.name))
                 {
                     bail!("library {} is there twice", library.name);
@@ -327,7 +338,8 @@ impl Catalogue {
             return Ok((version, "Apache-2.0 OR MIT".to_owned()));
         }
         let source = self.source_named(extension.source())?;
-        Ok((source.version.clone(), source.licence.clone()))
+        let version = extension.version.as_ref().unwrap_or(&source.version);
+        Ok((version.clone(), source.licence.clone()))
     }
 
     fn source_named(&self, name: &str) -> Result<&Source> {

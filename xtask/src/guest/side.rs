@@ -15,6 +15,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use super::core::{Core, Name, Names, without_wrappers};
+use super::emscripten::{self, Foreign, Provided};
 use super::library::Shape;
 use super::rewrite::{self, Made};
 use super::{GuestCtx, Marks, compile, fences, flags};
@@ -192,7 +193,7 @@ fn translate(
     process::logged(&mut command, ctx.log)?;
     let header = source.with_extension("h");
     let declared = fs::read_to_string(&header)?;
-    let imports = Imports::read(&declared, side, server)?;
+    let imports = Imports::read(&declared, &module, side, server)?;
     fs::write(&header, imports.header(&declared))?;
 
     let text = fs::read_to_string(&source)?;
@@ -228,10 +229,12 @@ struct Imports {
     constants: BTreeMap<String, u32>,
     /// Slots to fill with server functions.
     slots: Vec<(u32, Name, u32)>,
+    /// Functions that the glue provides.
+    provided: Vec<Provided>,
 }
 
 impl Imports {
-    fn read(header: &str, side: Side<'_>, server: Server<'_>) -> Result<Self> {
+    fn read(header: &str, own: &str, side: Side<'_>, server: Server<'_>) -> Result<Self> {
         let core = server.core;
         let name_of = |wanted: &str| {
             server
@@ -244,7 +247,9 @@ impl Imports {
             functions: BTreeMap::new(),
             constants: BTreeMap::new(),
             slots: Vec::new(),
+            provided: Vec::new(),
         };
+        let foreign = side.shape.foreign.as_ref();
         let mut next_slot = side.place.table_base + side.shape.table_size;
         let mut lines = header.lines();
         while let Some(line) = lines.next() {
@@ -258,10 +263,18 @@ impl Imports {
             let declaration = lines.next().unwrap_or_default();
             match module {
                 "GOT.mem" => {
-                    let address = core.data.get(name).context("unknown data")?;
-                    found.constants.insert(last_word(declaration), *address);
+                    let address = match foreign.and_then(|foreign| foreign.word(name)) {
+                        Some(offset) => side.place.memory_base + offset,
+                        None => *core.data.get(name).context("unknown data")?,
+                    };
+                    found.constants.insert(last_word(declaration), address);
                 }
                 "GOT.func" => {
+                    if let Some(slot) = foreign.and_then(|foreign| foreign.slot(name)) {
+                        let slot = side.place.table_base + slot;
+                        found.constants.insert(last_word(declaration), slot);
+                        continue;
+                    }
                     let index = core.functions.get(name).context("unknown function")?;
                     let slot = match core.slots.get(index) {
                         Some(slot) => *slot,
@@ -277,6 +290,11 @@ impl Imports {
                 "env" if declaration.contains('(') => {
                     let (ours, signature) = prototype(declaration, "struct w2c_env*")
                         .with_context(|| format!("no prototype: {declaration}"))?;
+                    if let Some(c) = foreign.and_then(|_| Foreign::provided(own, name)) {
+                        found.functions.insert(ours, c.clone());
+                        found.provided.push((name.to_owned(), c, signature));
+                        continue;
+                    }
                     let name = name_of(name)?;
                     if name.signature != signature {
                         bail!(
@@ -389,7 +407,8 @@ impl Imports {
                 Some(format!("({address}u"))
             });
         }
-        if line.contains("instance->w2c_GOT") {
+        // A linker that leaves no names has numbers for globals.
+        if line.contains("instance->w2c_") {
             line = replace_words(&line, "instance->", |word| {
                 globals.get(word.strip_prefix("instance->")?).cloned()
             });
@@ -407,8 +426,12 @@ impl Imports {
         exports: &Names,
         marks: Marks<'_>,
     ) -> Result<String> {
-        let mut before = String::new();
-        let mut slots = String::new();
+        let (mut before, mut slots) = match &side.shape.foreign {
+            Some(foreign) => {
+                emscripten::glue(ctx, side, foreign, module, server, &self.provided, exports)?
+            }
+            None => (String::new(), String::new()),
+        };
         for (slot, name, ty) in &self.slots {
             let wanted = format!("w2c_postgres_t{ty}");
             let ty = server
@@ -572,6 +595,7 @@ mod tests {
             addresses: ["f".to_owned()].into(),
             entry: 0,
             calls: Vec::new(),
+            foreign: None,
         };
         let found = places(&core, &[("a", &shape), ("b", &shape)]).unwrap();
         assert_eq!(

@@ -977,6 +977,51 @@ pub const H3: Extension = Extension(&Data {
     preloaded: false,
 });
 
+/// `pg_ivm`: incremental view maintenance: materialized views that follow their tables at once.
+#[cfg(feature = "ext-pg_ivm")]
+pub const PG_IVM: Extension = Extension(&Data {
+    name: "pg_ivm",
+    sql_name: "pg_ivm",
+    version: "1.16",
+    licence: "PostgreSQL",
+    summary: "incremental view maintenance: materialized views that follow their tables at once",
+    dependencies: &[],
+    libraries: &["pg_ivm"],
+    settings: &[],
+    created: true,
+    preloaded: true,
+});
+
+/// `age`: Apache AGE: property graphs with openCypher queries.
+#[cfg(feature = "ext-age")]
+pub const AGE: Extension = Extension(&Data {
+    name: "age",
+    sql_name: "age",
+    version: "1.7.0",
+    licence: "Apache-2.0",
+    summary: "Apache AGE: property graphs with openCypher queries",
+    dependencies: &[],
+    libraries: &["age"],
+    settings: &[],
+    created: true,
+    preloaded: true,
+});
+
+/// `pg_textsearch`: full-text search with BM25 ranking in the index.
+#[cfg(feature = "ext-pg_textsearch")]
+pub const PG_TEXTSEARCH: Extension = Extension(&Data {
+    name: "pg_textsearch",
+    sql_name: "pg_textsearch",
+    version: "1.5.1",
+    licence: "PostgreSQL",
+    summary: "full-text search with BM25 ranking in the index",
+    dependencies: &[],
+    libraries: &["pg_textsearch"],
+    settings: &[],
+    created: true,
+    preloaded: true,
+});
+
 /// Every extension that is linked, in the order of the catalogue.
 pub const ALL: &[Extension] = &[
     #[cfg(feature = "ext-vector")]
@@ -1109,4 +1154,10 @@ pub const ALL: &[Extension] = &[
     PG_UUIDV7,
     #[cfg(feature = "ext-h3")]
     H3,
+    #[cfg(feature = "ext-pg_ivm")]
+    PG_IVM,
+    #[cfg(feature = "ext-age")]
+    AGE,
+    #[cfg(feature = "ext-pg_textsearch")]
+    PG_TEXTSEARCH,
 ];
