@@ -122,6 +122,7 @@ pub fn run() -> Result<ExitCode> {
             Err(error) => report.line(&Verdict::Missing, "pinned file", &format!("{error:#}")),
         }
     }
+    npm(&mut report, mirror_dir.as_deref());
     assets(&mut report, &target);
     space(&mut report, &cache);
 
@@ -177,6 +178,23 @@ fn python(report: &mut Report) {
             &Verdict::Missing,
             "python3 with pip",
             "python3 is not on PATH",
+        ),
+    }
+}
+
+/// npm gets the extensions that are published there.
+fn npm(report: &mut Report, mirror: Option<&Path>) {
+    match process::which("npm") {
+        Some(_) => report.line(&Verdict::Present, "npm", "gets PGlite's side modules"),
+        None if mirror.is_some() => report.line(
+            &Verdict::Coming,
+            "npm",
+            "not on PATH: PGlite's side modules must then be in the mirror directory",
+        ),
+        None => report.line(
+            &Verdict::Missing,
+            "npm",
+            "not on PATH: it gets PGlite's side modules (Debian: npm), or PGLITE_OXIDE_SOURCES names a directory that has them",
         ),
     }
 }

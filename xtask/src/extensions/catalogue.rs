@@ -131,6 +131,9 @@ pub struct Regress {
     /// The directory with `sql` and `expected`, relative to the extension's.
     #[serde(default)]
     pub dir: String,
+    /// Tests that were written here, in `regress/NAME` of the checkout: those of the source cannot be had.
+    #[serde(default)]
+    pub ours: bool,
     /// Names separated by spaces; `*` for all.
     pub tests: String,
     /// Settings of the server that only the tests need.

@@ -2,7 +2,7 @@
 //!
 //! They are `dylink.0` modules too, of the same PostgreSQL with the same C types (xtask checks each function's signature, PostgreSQL its magic block), but for what follows.
 //!
-//! - **Addresses inside the module** are not constants: a start function computes them. It is evaluated here ([`Start`]), and taken out.
+//! - **Addresses inside the module** are not constants: a start function computes them. It is evaluated here ([`Module::step`]), and taken out.
 //! - **setjmp** is Emscripten's older one. A function that calls it makes its other calls through `invoke_SIGNATURE`, which JavaScript provides: it calls, catches a longjmp, and leaves
 //!   its buffer and value in `__THREW__` and `__threwValue` for the caller to look at. Here each is a C function around the try of our runtime (`guest/extensions/invoke.c.in`).
 //!   Buffer, label and invocation are the same in both forms, so an error that is thrown in the server lands in such a function, and the other way.
@@ -500,4 +500,170 @@ fn invoke(template: &str, name: &str, signature: &str, ty: &str) -> Result<Strin
         .replace("@KEEP@", &keep)
         .replace("@KEPT@", kept)
         .replace("@NOTHING@", nothing))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasm_encoder::{
+        EntityType, ExportKind, ExportSection, FunctionSection, GlobalType, ImportSection,
+        Instruction, MemoryType, StartSection, ValType as Type,
+    };
+
+    /// A module as Emscripten links it; its start function is made of `start`.
+    fn module(start: &[Instruction<'_>]) -> Vec<u8> {
+        let mut module = wasm_encoder::Module::new();
+        // A memory of 100 bytes at 2^2, a table of 3 slots.
+        module.section(&wasm_encoder::CustomSection {
+            name: "dylink.0".into(),
+            data: (&[1, 4, 100, 2, 3, 0][..]).into(),
+        });
+        let mut types = TypeSection::new();
+        types.ty().function([], []);
+        types.ty().function([Type::I32, Type::F64], [Type::I32]);
+        module.section(&types);
+        let mut imports = ImportSection::new();
+        let memory = MemoryType {
+            minimum: 1,
+            maximum: None,
+            memory64: false,
+            shared: false,
+            page_size_log2: None,
+        };
+        let global = |mutable| {
+            EntityType::Global(GlobalType {
+                val_type: Type::I32,
+                mutable,
+                shared: false,
+            })
+        };
+        imports.import("env", "memory", memory);
+        imports.import("env", "__memory_base", global(false));
+        imports.import("env", "__table_base", global(false));
+        imports.import("GOT.mem", "__THREW__", global(true));
+        imports.import("GOT.mem", "work_mem", global(true));
+        imports.import("GOT.func", "own", global(true));
+        imports.import("env", "invoke_id", EntityType::Function(1));
+        imports.import("env", "palloc", EntityType::Function(1));
+        module.section(&imports);
+        let mut functions = FunctionSection::new();
+        functions.function(0).function(0);
+        module.section(&functions);
+        let mut globals = GlobalSection::new();
+        for initial in [4, 7] {
+            let ty = GlobalType {
+                val_type: Type::I32,
+                mutable: true,
+                shared: false,
+            };
+            globals.global(ty, &ConstExpr::i32_const(initial));
+        }
+        module.section(&globals);
+        let mut exports = ExportSection::new();
+        exports.export("own", ExportKind::Func, 3);
+        exports.export("__wasm_call_ctors", ExportKind::Func, 3);
+        module.section(&exports);
+        module.section(&StartSection { function_index: 2 });
+        let mut code = CodeSection::new();
+        let mut function = Function::new([]);
+        for instruction in start {
+            function.instruction(instruction);
+        }
+        code.function(&function);
+        let mut empty = Function::new([]);
+        empty.instructions().end();
+        code.function(&empty);
+        module.section(&code);
+        module.finish()
+    }
+
+    const START: &[Instruction<'static>] = &[
+        Instruction::GlobalGet(1),
+        Instruction::I32Const(4),
+        Instruction::I32Add,
+        Instruction::GlobalSet(5),
+        Instruction::GlobalGet(0),
+        Instruction::I32Const(90),
+        Instruction::I32Add,
+        Instruction::I32Const(0),
+        Instruction::I32Const(10),
+        Instruction::MemoryFill(0),
+        Instruction::End,
+    ];
+
+    #[test]
+    fn a_module_is_read_and_what_is_ours_to_provide_is_known() {
+        let (wasm, shape) = convert("lib", &module(START)).unwrap();
+        assert_eq!(shape.functions, ["palloc".to_owned()].into());
+        assert_eq!(shape.data, ["work_mem".to_owned()].into());
+        assert!(shape.addresses.is_empty());
+        assert_eq!(shape.calls, ["__wasm_call_ctors"]);
+        let foreign = shape.foreign.unwrap();
+        // Its own slots, then one for what it exports.
+        assert_eq!((shape.table_size, foreign.slot("own")), (4, Some(3)));
+        assert_eq!(foreign.slot("palloc"), None);
+        // Behind 100 bytes of data: the words, the entry, two times two words, two names.
+        assert_eq!(foreign.word("__THREW__"), Some(104));
+        assert_eq!(foreign.word("__threwValue"), Some(108));
+        assert_eq!(shape.entry, 116);
+        assert_eq!(shape.data_size, 116 + 12 + 16 + 8);
+        // (f64) -> i32 was not among its types.
+        assert_eq!(foreign.invokes["invoke_id"], 2);
+
+        let again = Module::read(&wasm).unwrap();
+        assert_eq!(again.start, None);
+        let at = |base, offset| Value { base, offset };
+        assert_eq!(again.globals, [at(Some(1), 4), at(None, 7)]);
+        assert_eq!(again.types.len(), 3);
+    }
+
+    #[test]
+    fn a_start_function_that_does_more_is_refused() {
+        let error = |start: &[Instruction<'_>]| {
+            format!("{:#}", convert("lib", &module(start)).unwrap_err())
+        };
+        let call = [Instruction::Call(3), Instruction::End];
+        assert!(error(&call).contains("does more than to compute addresses: Call"));
+        let read = [
+            Instruction::GlobalGet(3),
+            Instruction::GlobalSet(5),
+            Instruction::End,
+        ];
+        assert!(error(&read).contains("reads global 3"));
+        let fill = [
+            Instruction::I32Const(0),
+            Instruction::I32Const(1),
+            Instruction::I32Const(10),
+            Instruction::MemoryFill(0),
+            Instruction::End,
+        ];
+        assert!(error(&fill).contains("fills memory"));
+    }
+
+    #[test]
+    fn invocations_have_the_types_of_what_they_call() {
+        let template = "@RESULT@ @NAME@(env, u32 slot@PARAMETERS@) { @KEEP@(@TYPES@; @TYPE@)@ARGUMENTS@; return@KEPT@ or@NOTHING@ }";
+        assert_eq!(
+            invoke(template, "f", "u32(, u32, u64, f64)", "t").unwrap(),
+            "u32 f(env, u32 slot, u64 a0, f64 a1) { u32 result = (, u64, f64; t), a0, a1; return result or 0 }"
+        );
+        assert_eq!(
+            invoke(template, "f", "void(, u32)", "t").unwrap(),
+            "void f(env, u32 slot) { (; t); return or }"
+        );
+        assert!(invoke(template, "f", "void()", "t").is_err());
+    }
+
+    #[test]
+    fn the_list_of_symbols_points_into_itself() {
+        let symbols = [("a".to_owned(), 0), ("bc".to_owned(), 1)];
+        let found = tables("lib", &symbols, 1000, 50);
+        // The entry is 12 bytes, three symbols of 8, then the names.
+        assert_eq!(
+            found.words,
+            [1036, 1012, 0, 1036 + 4, 50, 1036 + 6, 51, 0, 0]
+        );
+        assert_eq!(found.names, b"lib\0a\0bc\0");
+        assert_eq!(found.size().unwrap(), 36 + 9);
+    }
 }

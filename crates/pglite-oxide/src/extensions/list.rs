@@ -992,21 +992,6 @@ pub const PG_IVM: Extension = Extension(&Data {
     preloaded: true,
 });
 
-/// `age`: Apache AGE: property graphs with openCypher queries.
-#[cfg(feature = "ext-age")]
-pub const AGE: Extension = Extension(&Data {
-    name: "age",
-    sql_name: "age",
-    version: "1.7.0",
-    licence: "Apache-2.0",
-    summary: "Apache AGE: property graphs with openCypher queries",
-    dependencies: &[],
-    libraries: &["age"],
-    settings: &[],
-    created: true,
-    preloaded: true,
-});
-
 /// `pg_textsearch`: full-text search with BM25 ranking in the index.
 #[cfg(feature = "ext-pg_textsearch")]
 pub const PG_TEXTSEARCH: Extension = Extension(&Data {
@@ -1017,7 +1002,7 @@ pub const PG_TEXTSEARCH: Extension = Extension(&Data {
     summary: "full-text search with BM25 ranking in the index",
     dependencies: &[],
     libraries: &["pg_textsearch"],
-    settings: &[],
+    settings: &[("max_parallel_maintenance_workers", "0")],
     created: true,
     preloaded: true,
 });
@@ -1156,8 +1141,6 @@ pub const ALL: &[Extension] = &[
     H3,
     #[cfg(feature = "ext-pg_ivm")]
     PG_IVM,
-    #[cfg(feature = "ext-age")]
-    AGE,
     #[cfg(feature = "ext-pg_textsearch")]
     PG_TEXTSEARCH,
 ];
