@@ -124,6 +124,7 @@ pub fn run() -> Result<ExitCode> {
             Err(error) => report.line(&Verdict::Missing, "pinned file", &format!("{error:#}")),
         }
     }
+    npm(&mut report, mirror_dir.as_deref());
     assets(&mut report, &target);
     space(&mut report, &cache);
 
@@ -183,6 +184,23 @@ fn python(report: &mut Report) {
     }
 }
 
+/// npm gets the extensions that are published there.
+fn npm(report: &mut Report, mirror: Option<&Path>) {
+    match process::which("npm") {
+        Some(_) => report.line(&Verdict::Present, "npm", "gets PGlite's side modules"),
+        None if mirror.is_some() => report.line(
+            &Verdict::Coming,
+            "npm",
+            "not on PATH: PGlite's side modules must then be in the mirror directory",
+        ),
+        None => report.line(
+            &Verdict::Missing,
+            "npm",
+            "not on PATH: it gets PGlite's side modules (Debian: npm), or PGLITE_OXIDE_SOURCES names a directory that has them",
+        ),
+    }
+}
+
 fn file(report: &mut Report, cache: &Path, mirror: Option<&Path>, pinned: &Pinned) {
     let what = format!("{} {}", pinned.name, pinned.version);
     if fetch::cached_path(cache, pinned).is_file() {
@@ -193,8 +211,11 @@ fn file(report: &mut Report, cache: &Path, mirror: Option<&Path>, pinned: &Pinne
             format!("the release site, else Debian's source package {debian_source}")
         }
         fetch::Origin::Debian { package, .. } => format!("Debian's source package {package}"),
-        fetch::Origin::Wheel { package } => format!("PyPI's {package}"),
+        fetch::Origin::Wheel { package } | fetch::Origin::Sdist { package, .. } => {
+            format!("PyPI's {package}")
+        }
         fetch::Origin::Crate { package } => format!("crates.io's {package}"),
+        fetch::Origin::Npm { package } => format!("npm's {package}"),
     };
     let mirrored = mirror.is_some_and(|dir| dir.join(pinned.file).is_file());
     let last = if mirrored {

@@ -227,3 +227,58 @@ fn a_fork_goes_on_with_loaded_libraries() {
     assert_eq!(last_value(&mut fork, count).unwrap(), "3");
     assert_eq!(last_value(&mut db, count).unwrap(), "2");
 }
+
+/// PGlite's modules on npm were compiled for one process alone: here several change the same views and indexes.
+#[test]
+fn modules_of_others_serve_concurrent_sessions_and_forks() {
+    let mut db = Pglite::builder()
+        .temporary()
+        .extensions([extensions::PG_IVM, extensions::PG_TEXTSEARCH])
+        .open()
+        .unwrap();
+    db.exec(
+        "CREATE TABLE doc (id serial PRIMARY KEY, writer int, body text); \
+         SELECT pgivm.create_immv('written', 'SELECT writer, count(*) AS n FROM doc GROUP BY writer'); \
+         CREATE INDEX doc_bm25 ON doc USING bm25 (body) WITH (text_config = 'english')",
+        None,
+    )
+    .unwrap();
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            let connector = db.connector();
+            scope.spawn(move || {
+                let mut session = connector.connect().unwrap();
+                for n in 0..50 {
+                    let insert = format!(
+                        "INSERT INTO doc (writer, body) SELECT {writer}, 'word{n} common' FROM generate_series(1, 4)"
+                    );
+                    session.exec(&insert, None).unwrap();
+                    // An error that passes through their functions, from the server to the server.
+                    let error = session.exec("SELECT pgivm.create_immv('bad', 'SELECT nowhere FROM doc')", None);
+                    assert_eq!(error.unwrap_err().sqlstate(), Some("42703"));
+                }
+                session.close().unwrap();
+            });
+        }
+    });
+    let written = "SELECT string_agg(writer || ':' || n, ' ' ORDER BY writer) FROM written";
+    let ranked = |word: &str| {
+        format!(
+            "SELECT count(DISTINCT id) FROM (SELECT id FROM doc ORDER BY body <@> to_bm25query('{word}', 'doc_bm25') LIMIT 10000) AS found"
+        )
+    };
+    let mut fork = db.fork().unwrap();
+    for db in [&mut db, &mut fork] {
+        assert_eq!(last_value(db, written).unwrap(), "0:200 1:200 2:200 3:200");
+        assert_eq!(last_value(db, &ranked("common")).unwrap(), "800");
+        assert_eq!(last_value(db, &ranked("word7")).unwrap(), "16");
+    }
+    let more = "INSERT INTO doc (writer, body) VALUES (9, 'word7 alone')";
+    fork.exec(more, None).unwrap();
+    assert_eq!(last_value(&mut fork, &ranked("word7")).unwrap(), "17");
+    assert_eq!(last_value(&mut db, &ranked("word7")).unwrap(), "16");
+    assert_eq!(
+        last_value(&mut fork, written).unwrap(),
+        "0:200 1:200 2:200 3:200 9:1"
+    );
+}

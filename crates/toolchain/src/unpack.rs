@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-/// Unpacks a `.tar.gz` (which a `.crate` is too), `.tar.bz2` or `.tar.xz` into `dir`, without the archive's one top directory.
+/// Unpacks a `.tar.gz` (or `.tgz`, or a `.crate`), `.tar.bz2` or `.tar.xz` into `dir`, without the archive's one top directory.
 pub fn tarball(archive: &Path, dir: &Path) -> Result<()> {
     let file = BufReader::new(
         File::open(archive).with_context(|| format!("opening {}", archive.display()))?,
@@ -14,7 +14,10 @@ pub fn tarball(archive: &Path, dir: &Path) -> Result<()> {
     let name = archive.to_string_lossy();
     let reader: Box<dyn Read> = if name.ends_with(".bz2") {
         Box::new(bzip2::read::BzDecoder::new(file))
-    } else if name.ends_with(".gz") || name.ends_with(".crate") {
+    } else if [".gz", ".tgz", ".crate"]
+        .iter()
+        .any(|end| name.ends_with(end))
+    {
         Box::new(flate2::read::GzDecoder::new(file))
     } else if name.ends_with(".xz") {
         Box::new(lzma_rust2::XzReader::new(file, true))

@@ -76,6 +76,16 @@ pub(super) fn build(builder: &Builder<'_>, toolbox: &Toolbox, base: &Server) -> 
             },
         );
         for library in extension.libraries() {
+            if let Some(module) = &library.module {
+                let inputs = guest::adopt_inputs(module).step(&tree);
+                let step = format!("library-{}", library.name);
+                let built = builder.recipe(toolbox, &step, inputs, false, |context, place| {
+                    guest::adopt(context, &library.name, &tree.join(module), place.dir)
+                })?;
+                let shape = Shape::read(&built.join("shape.json"))?;
+                modules.push((extension.name.clone(), library.name, built, shape));
+                continue;
+            }
             let recipe = library.recipe();
             let mut inputs = guest::library_inputs(&recipe)
                 .value("compiler", pins::wheel("ziglang")?.sha256)
@@ -264,7 +274,7 @@ fn place_and_compile(
             shape,
             binding: side::Binding::Linked(place),
         };
-        let inputs = guest::side_inputs(guest, &place)?
+        let inputs = guest::side_inputs(guest, &place, shape)?
             .value("compiler", pins::wheel("ziglang")?.sha256)
             .value("translator", pins::wheel("wabt")?.sha256)
             .value("target", builder.target())

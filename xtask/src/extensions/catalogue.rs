@@ -40,8 +40,19 @@ struct Source {
     licence: String,
     file: String,
     sha256: String,
-    url: String,
-    debian: String,
+    /// Where its project has it, and the Debian source package with the same bytes.
+    #[serde(default)]
+    url: Option<String>,
+    #[serde(default)]
+    debian: Option<String>,
+    /// Or its project on PyPI, and the Python module that would build it there.
+    #[serde(default)]
+    pypi: Option<String>,
+    #[serde(default)]
+    backend: Option<String>,
+    /// Or its package on npm.
+    #[serde(default)]
+    npm: Option<String>,
 }
 
 /// One extension.
@@ -109,12 +120,16 @@ fn yes() -> bool {
 pub struct Library {
     /// As `dlopen` knows it.
     pub name: String,
+    #[serde(default)]
     sources: Vec<String>,
     #[serde(default)]
     flags: Vec<String>,
     /// Static libraries that the build makes (`crate::assets`).
     #[serde(default)]
     pub links: Vec<String>,
+    /// Instead of sources: a side module that others have linked, relative to the extension's directory.
+    #[serde(default)]
+    pub module: Option<String>,
 }
 
 /// Where regression tests are.
@@ -124,6 +139,9 @@ pub struct Regress {
     /// The directory with `sql` and `expected`, relative to the extension's.
     #[serde(default)]
     pub dir: String,
+    /// Tests that were written here, in `regress/NAME` of the checkout: those of the source cannot be had.
+    #[serde(default)]
+    pub ours: bool,
     /// Names separated by spaces; `*` for all.
     pub tests: String,
     /// Settings of the server that only the tests need.
@@ -180,6 +198,7 @@ impl Extension {
                 sources: vec!["*.c".to_owned()],
                 flags: Vec::new(),
                 links: Vec::new(),
+                module: None,
             }]
         })
     }
@@ -222,6 +241,20 @@ impl Catalogue {
         for extension in &catalogue.extensions {
             let name = &extension.name;
             for library in extension.libraries() {
+                if library.module.is_some() != library.sources.is_empty() {
+                    bail!(
+                        "library {} has neither sources nor a module, or both",
+                        library.name
+                    );
+                }
+                if library.module.is_some()
+                    && !(library.flags.is_empty() && library.links.is_empty())
+                {
+                    bail!(
+                        "library {} is a module that is linked already: it takes neither flags nor links",
+                        library.name
+                    );
+                }
                 if extension.blocked.is_none() && !seen.insert(format!("library {}", library.name))
                 {
                     bail!("library {} is there twice", library.name);
@@ -295,10 +328,32 @@ impl Catalogue {
             version: keep(&source.version),
             file: keep(&source.file),
             sha256: keep(&source.sha256),
-            origin: Origin::Release {
-                url: keep(&source.url),
-                debian_source: keep(&source.debian),
-                suites: SUITES,
+            origin: match source {
+                Source {
+                    url: Some(url),
+                    debian: Some(debian),
+                    ..
+                } => Origin::Release {
+                    url: keep(url),
+                    debian_source: keep(debian),
+                    suites: SUITES,
+                },
+                Source {
+                    pypi: Some(package),
+                    backend: Some(backend),
+                    ..
+                } => Origin::Sdist {
+                    package: keep(package),
+                    backend: keep(backend),
+                },
+                Source {
+                    npm: Some(package), ..
+                } => Origin::Npm {
+                    package: keep(package),
+                },
+                _ => {
+                    bail!("source {name} has neither url and debian, nor pypi and backend, nor npm")
+                }
             },
         })
     }
@@ -316,7 +371,8 @@ impl Catalogue {
             return Ok((version, "Apache-2.0 OR MIT".to_owned()));
         }
         let source = self.source_named(extension.source())?;
-        Ok((source.version.clone(), source.licence.clone()))
+        let version = extension.version.as_ref().unwrap_or(&source.version);
+        Ok((version.clone(), source.licence.clone()))
     }
 
     fn source_named(&self, name: &str) -> Result<&Source> {
@@ -352,9 +408,13 @@ mod tests {
         let foreign = format!("{entry}blocked = 'x'\nsource = 'gone'\n");
         assert!(error(&foreign).contains("no source gone"));
         let linked = format!(
-            "{entry}blocked = 'x'\nlibraries = [{{ name = 'a', sources = [], links = ['libssl'] }}]\n"
+            "{entry}blocked = 'x'\nlibraries = [{{ name = 'a', sources = ['a.c'], links = ['libssl'] }}]\n"
         );
         assert!(error(&linked).contains("links libssl; the build makes libcrypto"));
+        let both = format!(
+            "{entry}blocked = 'x'\nlibraries = [{{ name = 'a', module = 'a.so', links = ['libcrypto'] }}]\n"
+        );
+        assert!(error(&both).contains("neither flags nor links"));
         let twice = format!("{entry}blocked = 'x'\n{entry}blocked = 'x'\n");
         assert!(error(&twice).contains("twice"));
     }

@@ -68,7 +68,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         let tree = trees
             .get(&extension.name)
             .with_context(|| format!("{} is not prepared", extension.name))?;
-        let mut plan = plan(extension, tree)?;
+        let ours = workspace.join("regress").join(&extension.name);
+        let are_ours = extension.regress.as_ref().is_some_and(|tests| tests.ours);
+        let mut plan = plan(extension, if are_ours { &ours } else { tree })?;
         if !options.tests.is_empty() {
             plan.tests.retain(|test| options.tests.contains(test));
         }

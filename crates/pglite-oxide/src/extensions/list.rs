@@ -992,6 +992,51 @@ pub const PG_UUIDV7: Extension = Extension(&Data {
     preloaded: false,
 });
 
+/// `h3`: bindings for H3, a hexagonal hierarchical geospatial index.
+#[cfg(feature = "ext-h3")]
+pub const H3: Extension = Extension(&Data {
+    name: "h3",
+    sql_name: "h3",
+    version: "4.2.3",
+    licence: "Apache-2.0",
+    summary: "bindings for H3, a hexagonal hierarchical geospatial index",
+    dependencies: &[],
+    libraries: &["h3"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pg_ivm`: incremental view maintenance: materialized views that follow their tables at once.
+#[cfg(feature = "ext-pg_ivm")]
+pub const PG_IVM: Extension = Extension(&Data {
+    name: "pg_ivm",
+    sql_name: "pg_ivm",
+    version: "1.16",
+    licence: "PostgreSQL AND Apache-2.0",
+    summary: "incremental view maintenance: materialized views that follow their tables at once",
+    dependencies: &[],
+    libraries: &["pg_ivm"],
+    settings: &[],
+    created: true,
+    preloaded: true,
+});
+
+/// `pg_textsearch`: full-text search with BM25 ranking in the index.
+#[cfg(feature = "ext-pg_textsearch")]
+pub const PG_TEXTSEARCH: Extension = Extension(&Data {
+    name: "pg_textsearch",
+    sql_name: "pg_textsearch",
+    version: "1.5.1",
+    licence: "PostgreSQL AND Apache-2.0",
+    summary: "full-text search with BM25 ranking in the index",
+    dependencies: &[],
+    libraries: &["pg_textsearch"],
+    settings: &[("max_parallel_maintenance_workers", "0")],
+    created: true,
+    preloaded: true,
+});
+
 /// Every extension that is linked, in the order of the catalogue.
 pub const ALL: &[Extension] = &[
     #[cfg(feature = "ext-vector")]
@@ -1126,4 +1171,10 @@ pub const ALL: &[Extension] = &[
     PG_HASHIDS,
     #[cfg(feature = "ext-pg_uuidv7")]
     PG_UUIDV7,
+    #[cfg(feature = "ext-h3")]
+    H3,
+    #[cfg(feature = "ext-pg_ivm")]
+    PG_IVM,
+    #[cfg(feature = "ext-pg_textsearch")]
+    PG_TEXTSEARCH,
 ];

@@ -4,6 +4,7 @@
 
 mod apt;
 mod cargo;
+mod npm;
 pub mod pins;
 mod pip;
 mod web;
@@ -151,6 +152,15 @@ impl<'a> Fetcher<'a> {
             Source::Crate { package } => {
                 cargo::download(package, pinned.version, pinned.file, scratch)
             }
+            Source::Sdist { package, backend } => pip::sdist(
+                package,
+                backend,
+                pinned.version,
+                pinned.file,
+                scratch,
+                self.cache,
+            ),
+            Source::Npm { package } => npm::download(package, pinned.version, pinned.file, scratch),
             Source::Mirror => {
                 let dir = mirror_dir().context("PGLITE_OXIDE_SOURCES is not set")?;
                 let copy = scratch.join(pinned.file);
@@ -174,6 +184,13 @@ enum Source {
         package: &'static str,
     },
     Crate {
+        package: &'static str,
+    },
+    Sdist {
+        package: &'static str,
+        backend: &'static str,
+    },
+    Npm {
         package: &'static str,
     },
     Mirror,
@@ -201,6 +218,10 @@ impl Source {
             }
             Origin::Wheel { package } => vec![Self::PyPi { package }, Self::Mirror],
             Origin::Crate { package } => vec![Self::Crate { package }, Self::Mirror],
+            Origin::Sdist { package, backend } => {
+                vec![Self::Sdist { package, backend }, Self::Mirror]
+            }
+            Origin::Npm { package } => vec![Self::Npm { package }, Self::Mirror],
         }
     }
 
@@ -208,8 +229,9 @@ impl Source {
         match self {
             Self::ReleaseSite(url) => web::host(url).to_owned(),
             Self::Debian { package, .. } => format!("Debian's source package {package}"),
-            Self::PyPi { package } => format!("PyPI's {package}"),
+            Self::PyPi { package } | Self::Sdist { package, .. } => format!("PyPI's {package}"),
             Self::Crate { package } => format!("crates.io's {package}"),
+            Self::Npm { package } => format!("npm's {package}"),
             Self::Mirror => "the mirror directory".to_owned(),
         }
     }

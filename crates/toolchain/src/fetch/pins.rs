@@ -31,6 +31,18 @@ pub enum Origin {
         /// Its name there.
         package: &'static str,
     },
+    /// A source archive on PyPI.
+    Sdist {
+        /// Its project there.
+        package: &'static str,
+        /// The Python module that would build it, as its `pyproject.toml` has it.
+        backend: &'static str,
+    },
+    /// A package on npm.
+    Npm {
+        /// Its name there, with its scope.
+        package: &'static str,
+    },
 }
 
 /// One file we trust by its sum.
@@ -192,7 +204,7 @@ pub fn wheel(name: &str) -> Result<Pinned> {
     match WHEELS.iter().find(|wheel| wheel.name == name) {
         Some(wheel) => Ok(*wheel),
         None => bail!(
-            "no {name} is pinned for {}-{} yet (xtask/src/fetch/pins.rs)",
+            "no {name} is pinned for {}-{} yet (crates/toolchain/src/fetch/pins.rs)",
             std::env::consts::ARCH,
             std::env::consts::OS
         ),

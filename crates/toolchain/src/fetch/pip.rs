@@ -1,5 +1,6 @@
-//! Wheels from PyPI, through pip as the machine has it configured.
+//! Wheels and source archives from PyPI, through pip as the machine has it configured.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -27,9 +28,78 @@ pub(super) fn download(
         "--dest",
     ]);
     process::output(command.arg(scratch).arg(format!("{package}=={version}")))?;
+    wanted(file, scratch)
+}
+
+/// What pip is given for the module that builds a source archive: it only says what pip wants to know before it hands the archive over.
+const BACKEND: &str = r#"import os
+
+def get_requires_for_build_wheel(config_settings=None):
+    return []
+
+def prepare_metadata_for_build_wheel(directory, config_settings=None):
+    name = os.environ["PGLITE_OXIDE_SDIST"]
+    info = name.replace("=", "-").replace("--", "-") + ".dist-info"
+    os.mkdir(os.path.join(directory, info))
+    with open(os.path.join(directory, info, "METADATA"), "w") as metadata:
+        metadata.write("Metadata-Version: 2.1\nName: %s\nVersion: %s\n" % tuple(name.split("==")))
+    return info
+"#;
+
+/// Downloads one source archive, without its dependencies, and returns its path in `scratch`.
+///
+/// pip asks an archive's build system for its metadata even if it only downloads it. It gets to ask ours, so that nothing is built, and nothing of the archive is run.
+pub(super) fn sdist(
+    package: &str,
+    backend: &str,
+    version: &str,
+    file: &str,
+    scratch: &Path,
+    cache: &Cache,
+) -> Result<PathBuf> {
+    let python = scratch.join("python");
+    let module = python.join(backend.replace('.', "/")).with_extension("py");
+    let dir = module.parent().context("a module's directory")?;
+    fs::create_dir_all(dir)?;
+    for package in dir.ancestors().take_while(|dir| *dir != python) {
+        fs::write(package.join("__init__.py"), "")?;
+    }
+    fs::write(&module, BACKEND)?;
+    let wanted_version = format!("{package}=={version}");
+    let mut command = pip(cache)?;
+    let mut path = python.into_os_string();
+    // pip itself may be in a directory that the variable names.
+    let own = command
+        .get_envs()
+        .find(|(name, _)| *name == "PYTHONPATH")
+        .and_then(|(_, value)| value.map(ToOwned::to_owned));
+    if let Some(own) = own {
+        path.push(":");
+        path.push(own);
+    }
+    command
+        .env("PYTHONPATH", path)
+        .env("PGLITE_OXIDE_SDIST", &wanted_version)
+        .args([
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--no-build-isolation",
+            "--no-binary=:all:",
+            "--dest",
+        ])
+        .arg(scratch)
+        .arg(&wanted_version);
+    process::output(&mut command)?;
+    wanted(file, scratch)
+}
+
+/// The file called `file`, if it is what pip downloaded.
+fn wanted(file: &str, scratch: &Path) -> Result<PathBuf> {
     let path = scratch.join(file);
     if !path.is_file() {
-        let got: Vec<_> = std::fs::read_dir(scratch)?
+        let got: Vec<_> = fs::read_dir(scratch)?
             .flatten()
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
             .collect();

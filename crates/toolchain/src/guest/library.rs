@@ -14,6 +14,7 @@ use wasmparser::{
     Dylink0Subsection, ExternalKind, KnownCustom, Operator, Parser, Payload, TypeRef,
 };
 
+use super::emscripten::Foreign;
 use super::libc::copy_tree;
 use super::parallel::object_name;
 use super::postgres::TREE;
@@ -28,7 +29,7 @@ const ENTRY: &str = "guest_library_entry";
 /// What the linker calls the stand-in for a function whose declared type is not its own.
 const MISMATCH: &[u8] = b"signature_mismatch:";
 /// Functions that the host calls when it puts a module into an image.
-const HOST_CALLS: &[&str] = &["__wasm_apply_data_relocs", "__wasm_call_ctors"];
+pub(super) const HOST_CALLS: &[&str] = &["__wasm_apply_data_relocs", "__wasm_call_ctors"];
 
 /// How an extension's directory is prepared.
 #[derive(Clone, Debug)]
@@ -84,6 +85,9 @@ pub struct Shape {
     pub entry: u32,
     /// Which functions it has for the host to call.
     pub calls: Vec<String>,
+    /// If others have linked it: what it needs besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<Foreign>,
 }
 
 impl Shape {
@@ -194,7 +198,7 @@ pub(crate) fn link_library(
     link(ctx, &objects, &[format!("--export={ENTRY}")], &wasm)?;
     let bytes = fs::read(&wasm)?;
     ctx.check_no_paths(&wasm, &bytes)?;
-    let shape = shape(&bytes).with_context(|| format!("in {}", wasm.display()))?;
+    let shape = shape(&bytes, true).with_context(|| format!("in {}", wasm.display()))?;
     fs::write(out.join("shape.json"), serde_json::to_vec_pretty(&shape)?)?;
     // The object is named after its place: gone, like the table that it was made of.
     fs::remove_file(&table)?;
@@ -275,7 +279,8 @@ fn entry_source(name: &str, symbols: &[String]) -> String {
     text
 }
 
-fn shape(wasm: &[u8]) -> Result<Shape> {
+/// Reads a side module; `ours` has its list entry in its data.
+pub(super) fn shape(wasm: &[u8], ours: bool) -> Result<Shape> {
     // The linker only warns, and calls something that traps.
     if wasm.windows(MISMATCH.len()).any(|bytes| bytes == MISMATCH) {
         bail!("a function is declared with another type than it has: see the linker's warnings");
@@ -346,8 +351,13 @@ fn shape(wasm: &[u8]) -> Result<Shape> {
         functions,
         data,
         addresses,
-        entry: entry.with_context(|| format!("it does not export {ENTRY}"))?,
+        entry: match entry {
+            Some(entry) => entry,
+            None if !ours => 0,
+            None => bail!("it does not export {ENTRY}"),
+        },
         calls,
+        foreign: None,
     })
 }
 

@@ -14,6 +14,7 @@
 mod compile;
 mod compression;
 mod core;
+mod emscripten;
 mod exports;
 mod fences;
 mod flags;
@@ -46,6 +47,7 @@ use crate::tools::HostTools;
 pub use self::core::{Core, Names};
 pub use compile::{Marks, Profile, compile};
 pub use compression::{CompressionSources, compression};
+pub use emscripten::adopt;
 pub use exports::exports;
 pub use libc::libc;
 pub use libcrypto::libcrypto;
@@ -195,9 +197,22 @@ pub fn extension_tree_inputs(guest: &Path, extension: &ExtensionTree<'_>) -> Res
         .tree("patches", &guest.join("extensions").join(extension.name))
 }
 
-/// What [`side::build()`] depends on besides the library, its place, the server as translated and wabt.
-pub fn side_inputs(guest: &Path, place: &side::Place) -> Result<Inputs> {
+/// What [`adopt()`] depends on besides the module.
+pub fn adopt_inputs(module: &str) -> Inputs {
     Inputs::new()
+        .value("recipe", emscripten::VERSION)
+        .value("module", module)
+}
+
+/// What [`side::build()`] depends on besides the library, its place, the server as translated and wabt.
+pub fn side_inputs(guest: &Path, place: &side::Place, shape: &Shape) -> Result<Inputs> {
+    let mut inputs = Inputs::new();
+    if shape.foreign.is_some() {
+        inputs = inputs
+            .value("foreign", emscripten::VERSION)
+            .file("invoke.c.in", &guest.join(emscripten::TEMPLATE))?;
+    }
+    inputs
         .value("recipe", side::VERSION)
         .value("flags", flags::native_flags().join(" "))
         .value("place", format!("{place:?}"))

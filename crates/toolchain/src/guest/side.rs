@@ -17,6 +17,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use super::core::{Core, Name, Names, without_wrappers};
+use super::emscripten::{self, Foreign, Provided};
 use super::library::Shape;
 use super::rewrite::{self, Made};
 use super::{GuestCtx, Marks, compile, fences, flags};
@@ -70,7 +71,19 @@ pub enum Binding {
     Loaded,
 }
 
-impl Side<'_> {
+impl<'a> Side<'a> {
+    /// What a module that others have linked needs besides, and its place. Such a module is always one that is linked beside the server.
+    fn foreign(&self) -> Result<Option<(&'a Foreign, Place)>> {
+        match (&self.shape.foreign, self.binding) {
+            (None, _) => Ok(None),
+            (Some(foreign), Binding::Linked(place)) => Ok(Some((foreign, place))),
+            (Some(_), Binding::Loaded) => bail!(
+                "{} was linked by Emscripten: such a module cannot be a part of a pack, it has to be bundled (or built from its sources)",
+                self.name
+            ),
+        }
+    }
+
     /// What its code is given for a function of the server.
     fn function(&self, c: &str) -> String {
         match self.binding {
@@ -81,7 +94,7 @@ impl Side<'_> {
 
     /// Slots in all: its own, and those of server functions whose address it takes.
     fn table_size(&self, core: &Core) -> Result<u32> {
-        Ok(self.shape.table_size + u32::try_from(foreign(core, self.shape).count())?)
+        Ok(self.shape.table_size + u32::try_from(unslotted(core, self.shape).count())?)
     }
 }
 
@@ -109,7 +122,7 @@ pub fn places(core: &Core, shapes: &[(&str, &Shape)]) -> Result<Vec<Place>> {
     for (name, shape) in shapes {
         missing(core, shape).with_context(|| format!("side module {name}"))?;
         data = data.next_multiple_of(shape.data_align.max(DATA_ALIGN));
-        let table_size = shape.table_size + u32::try_from(foreign(core, shape).count())?;
+        let table_size = shape.table_size + u32::try_from(unslotted(core, shape).count())?;
         places.push(Place {
             memory_base: data,
             table_base: slot,
@@ -133,7 +146,7 @@ pub fn places(core: &Core, shapes: &[(&str, &Shape)]) -> Result<Vec<Place>> {
 const TABLE_ROOM: u32 = 32768;
 
 /// Server functions whose address the module takes and that have no slot of their own.
-fn foreign<'a>(core: &'a Core, shape: &'a Shape) -> impl Iterator<Item = &'a String> {
+fn unslotted<'a>(core: &'a Core, shape: &'a Shape) -> impl Iterator<Item = &'a String> {
     shape.addresses.iter().filter(|name| {
         core.functions
             .get(*name)
@@ -262,7 +275,7 @@ fn translate(
     process::logged(&mut command, ctx.log)?;
     let header = source.with_extension("h");
     let declared = fs::read_to_string(&header)?;
-    let imports = Imports::read(&declared, side, server)?;
+    let imports = Imports::read(&declared, &module, side, server)?;
     fs::write(&header, imports.header(&declared))?;
 
     let text = fs::read_to_string(&source)?;
@@ -317,10 +330,12 @@ struct Imports {
     slots: Vec<(String, String, u32)>,
     /// Functions that are called, by their exports.
     called: BTreeMap<String, Name>,
+    /// Functions that the glue provides.
+    provided: Vec<Provided>,
 }
 
 impl Imports {
-    fn read(header: &str, side: Side<'_>, server: Server<'_>) -> Result<Self> {
+    fn read(header: &str, own: &str, side: Side<'_>, server: Server<'_>) -> Result<Self> {
         let core = server.core;
         let name_of = |wanted: &str| {
             server
@@ -334,7 +349,9 @@ impl Imports {
             constants: BTreeMap::new(),
             slots: Vec::new(),
             called: BTreeMap::new(),
+            provided: Vec::new(),
         };
+        let foreign = side.foreign()?;
         let mut next_slot = side.shape.table_size;
         let mut lines = header.lines();
         while let Some(line) = lines.next() {
@@ -348,12 +365,25 @@ impl Imports {
             let declaration = lines.next().unwrap_or_default();
             match module {
                 "GOT.mem" => {
-                    let address = core.data.get(name).context("unknown data")?;
+                    let address = match foreign
+                        .and_then(|(foreign, place)| Some(place.memory_base + foreign.word(name)?))
+                    {
+                        Some(address) => address,
+                        None => *core.data.get(name).context("unknown data")?,
+                    };
                     found
                         .constants
                         .insert(last_word(declaration), format!("{address}u"));
                 }
                 "GOT.func" => {
+                    if let Some(slot) = foreign
+                        .and_then(|(foreign, place)| Some(place.table_base + foreign.slot(name)?))
+                    {
+                        found
+                            .constants
+                            .insert(last_word(declaration), format!("{slot}u"));
+                        continue;
+                    }
                     let index = core.functions.get(name).context("unknown function")?;
                     let slot = match core.slots.get(index) {
                         Some(slot) => format!("{slot}u"),
@@ -375,6 +405,11 @@ impl Imports {
                 "env" if declaration.contains('(') => {
                     let (ours, signature) = prototype(declaration, "struct w2c_env*")
                         .with_context(|| format!("no prototype: {declaration}"))?;
+                    if let Some(c) = foreign.and_then(|_| Foreign::provided(own, name)) {
+                        found.functions.insert(ours, c.clone());
+                        found.provided.push((name.to_owned(), c, signature));
+                        continue;
+                    }
                     let known = name_of(name)?;
                     if known.signature != signature {
                         bail!(
@@ -493,7 +528,8 @@ impl Imports {
                 Some(format!("({address}"))
             });
         }
-        if line.contains("instance->w2c_GOT") {
+        // A linker that leaves no names has numbers for globals.
+        if line.contains("instance->w2c_") {
             line = replace_words(&line, "instance->", |word| {
                 globals.get(word.strip_prefix("instance->")?).cloned()
             });
@@ -511,8 +547,18 @@ impl Imports {
         exports: &Names,
         marks: Marks<'_>,
     ) -> Result<String> {
-        let mut before = String::new();
-        let mut slots = String::new();
+        let (mut before, mut slots) = match side.foreign()? {
+            Some((foreign, place)) => emscripten::glue(
+                ctx,
+                side,
+                (foreign, place),
+                module,
+                server,
+                &self.provided,
+                exports,
+            )?,
+            None => (String::new(), String::new()),
+        };
         let mut addressed = BTreeMap::new();
         for (slot, function, ty) in &self.slots {
             let name = (server.names.functions.get(function))
@@ -698,6 +744,93 @@ mod tests {
         assert_eq!(last_word("  u32 *w2c_GOT0x2Emem_x;"), "w2c_GOT0x2Emem_x");
     }
 
+    /// A module that Emscripten has linked, with one function of its own that it takes the address of, and what its C header says it imports.
+    fn adopted() -> (Shape, &'static str) {
+        let mut foreign = Foreign::default();
+        foreign.symbols.push(("own".to_owned(), 0));
+        let shape = Shape {
+            data_size: 100,
+            data_align: 16,
+            table_size: 3,
+            functions: [].into(),
+            data: ["work_mem".to_owned()].into(),
+            addresses: ["pfree".to_owned()].into(),
+            entry: 0,
+            calls: Vec::new(),
+            foreign: Some(foreign),
+        };
+        let header = "/* import: 'GOT.mem' '__threwValue' */\nu32 *threw;\n\
+             /* import: 'GOT.mem' 'work_mem' */\nu32 *mem;\n\
+             /* import: 'GOT.func' 'own' */\nu32 *own;\n\
+             /* import: 'GOT.func' 'pfree' */\nu32 *pfree;\n\
+             /* import: 'env' 'invoke_vi' */\nvoid w2c_env_invoke_vi(struct w2c_env*, u32, u32);\n";
+        (shape, header)
+    }
+
+    fn read(shape: &Shape, header: &str, binding: Binding) -> Result<Imports> {
+        let mut core = Core::default();
+        core.data.insert("work_mem".to_owned(), 9000);
+        core.functions.insert("pfree".to_owned(), 0);
+        core.types.push(4);
+        let side = Side {
+            name: "lib",
+            wasm: Path::new("lib.wasm"),
+            shape,
+            binding,
+        };
+        let server = Server {
+            core: &core,
+            names: &Names::default(),
+            translated: Path::new("translated"),
+        };
+        Imports::read(header, "lib", side, server)
+    }
+
+    #[test]
+    fn a_module_of_others_is_bound_to_its_place() {
+        let (shape, header) = adopted();
+        let place = Place {
+            memory_base: 4096,
+            table_base: 50,
+            table_size: 4,
+        };
+        let imports = read(&shape, header, Binding::Linked(place)).unwrap();
+        let constants: Vec<_> = imports.constants.iter().collect();
+        let expected = [
+            ("mem", "9000u"),
+            ("own", "50u"),
+            ("pfree", "53u"),
+            ("threw", "4100u"),
+        ];
+        assert_eq!(constants.len(), expected.len());
+        for ((name, value), expected) in constants.into_iter().zip(expected) {
+            assert_eq!((name.as_str(), value.as_str()), expected);
+        }
+        assert_eq!(imports.slots, [("53u".to_owned(), "pfree".to_owned(), 4)]);
+        // What the glue provides is no function of the server.
+        assert_eq!(imports.provided[0].0, "invoke_vi");
+        assert_eq!(
+            imports.functions["w2c_env_invoke_vi"],
+            imports.provided[0].1
+        );
+        assert!(imports.called.is_empty());
+    }
+
+    #[test]
+    fn a_module_of_others_is_no_part_of_a_pack() {
+        let (mut shape, header) = adopted();
+        let error = read(&shape, header, Binding::Loaded).err().unwrap();
+        assert!(format!("{error:#}").contains("lib was linked by Emscripten"));
+        // The same without what only Emscripten's modules need is one.
+        shape.foreign = None;
+        let header = header
+            .lines()
+            .filter(|line| line.contains("pfree"))
+            .fold(String::new(), |all, line| all + line + "\n");
+        let imports = read(&shape, &header, Binding::Loaded).unwrap();
+        assert_eq!(imports.constants["pfree"], "PGL_TABLE_BASE + 3u");
+    }
+
     #[test]
     fn places_follow_each_other_and_what_is_missing_is_named() {
         let mut core = Core {
@@ -715,6 +848,7 @@ mod tests {
             addresses: ["f".to_owned()].into(),
             entry: 0,
             calls: Vec::new(),
+            foreign: None,
         };
         let found = places(&core, &[("a", &shape), ("b", &shape)]).unwrap();
         assert_eq!(
