@@ -7,7 +7,7 @@
 //!   its buffer and value in `__THREW__` and `__threwValue` for the caller to look at. Here each is a C function around the try of our runtime (`guest/extensions/invoke.c.in`).
 //!   Buffer, label and invocation are the same in both forms, so an error that is thrown in the server lands in such a function, and the other way.
 //! - **Functions of its own** that it takes the address of by name: they get a slot each, as all that it exports.
-//! - **The list of its symbols** for `dlsym`, which our own modules carry in their data ([`super::library`]), is written behind its data when it is put into the image.
+//! - **The list of its symbols** for `dlsym`, which our own modules carry in their data ([`super::library()`]), is written behind its data when it is put into the image.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
