@@ -126,7 +126,7 @@ fn libcrypto(
     if !libraries.any(|library| library.links.iter().any(|name| name == LIBCRYPTO)) {
         return Ok(None);
     }
-    let inputs = guest::libcrypto_inputs(&builder.guest_dir())?
+    let inputs = guest::libcrypto_inputs(builder.guest_dir())?
         .value("openssl", pins::OPENSSL.sha256)
         .value("compiler", pins::wheel("ziglang")?.sha256)
         .step(&base.libc);
