@@ -23,8 +23,35 @@ use crate::process;
 const DATABASE: &str = "regression";
 
 /// Takes away what a 64-bit server refuses: types made like `int8` by a server of 32 bits are not passed by value, so that they are not binary-compatible with
-/// `int8` where that is. (Two 64-bit servers of which one has `USE_FLOAT8_BYVAL` off differ in the same way.)
-const UNPORTABLE: &str = "SET client_min_messages = warning; DROP TYPE IF EXISTS public.int8alias1, public.int8alias2 CASCADE";
+/// `int8` where that is. (Two 64-bit servers of which one has `USE_FLOAT8_BYVAL` off differ in the same way.) And what the pinned native server was built without: XML, LZ4.
+const UNPORTABLE: &str = r"
+SET client_min_messages = warning;
+DROP TYPE IF EXISTS public.int8alias1, public.int8alias2 CASCADE;
+DO $$
+DECLARE
+    command text;
+BEGIN
+    FOR command IN
+        SELECT format('DROP %s IF EXISTS %s CASCADE', CASE relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, c.oid::regclass)
+        FROM pg_class c
+        WHERE relkind IN ('r', 'v') AND c.oid >= 16384
+            AND (EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND atttypid = 'xml'::regtype)
+                OR relkind = 'v' AND pg_get_viewdef(c.oid) ~* 'xml')
+        ORDER BY relkind, c.oid
+    LOOP
+        EXECUTE command;
+    END LOOP;
+    FOR command IN
+        SELECT format('ALTER %s %s ALTER COLUMN %I SET COMPRESSION default',
+            CASE relkind WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END, attrelid::regclass, attname)
+        FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
+        WHERE attcompression = 'l' AND relkind IN ('r', 'p', 'm')
+        ORDER BY attrelid, attnum
+    LOOP
+        EXECUTE command;
+    END LOOP;
+END
+$$";
 
 /// What to run.
 #[derive(Args, Debug)]
