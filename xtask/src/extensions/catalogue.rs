@@ -107,6 +107,9 @@ pub struct Library {
     sources: Vec<String>,
     #[serde(default)]
     flags: Vec<String>,
+    /// C for the host with functions that it imports from the module `native`, in the directory of the extension's patches.
+    #[serde(default)]
+    pub native: Option<String>,
 }
 
 /// Where regression tests are.
@@ -171,6 +174,7 @@ impl Extension {
                 name: self.name.clone(),
                 sources: vec!["*.c".to_owned()],
                 flags: Vec::new(),
+                native: None,
             }]
         })
     }

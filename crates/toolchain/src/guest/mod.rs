@@ -173,13 +173,19 @@ pub fn extension_tree_inputs(guest: &Path, extension: &ExtensionTree<'_>) -> Res
 }
 
 /// What [`side::build()`] depends on besides the library, its place, the server as translated and wabt.
-pub fn side_inputs(guest: &Path, place: &side::Place) -> Result<Inputs> {
-    Inputs::new()
+pub fn side_inputs(guest: &Path, place: &side::Place, native: Option<&Path>) -> Result<Inputs> {
+    let inputs = Inputs::new()
         .value("recipe", side::VERSION)
         .value("flags", flags::native_flags().join(" "))
         .value("place", format!("{place:?}"))
         .tree("guest/runtime", &guest.join("runtime"))?
-        .file("library.c.in", &guest.join(side::TEMPLATE))
+        .file("library.c.in", &guest.join(side::TEMPLATE))?;
+    match native {
+        Some(native) => inputs
+            .value("native flags", flags::NATIVE_MATH.join(" "))
+            .file("native", native),
+        None => Ok(inputs),
+    }
 }
 
 /// What [`exports()`] depends on besides the server, linked and translated, the compiler and the target.
