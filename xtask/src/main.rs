@@ -13,6 +13,7 @@ mod extensions;
 mod pgo;
 mod regress;
 mod release;
+mod sizes;
 mod soak;
 mod suite;
 
@@ -61,6 +62,8 @@ enum Command {
     Dumps(regress::DumpsOptions),
     /// Measures the embedded server beside native PostgreSQL
     Bench(bench::Options),
+    /// What each extension adds to a stripped binary
+    Sizes(sizes::Options),
     /// Tests that run for long, with the numbers that they are meant for
     Soak(soak::Options),
     /// Trains the profile that the optimiser uses and stores it as an input of the build
@@ -95,6 +98,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Dumps(options) => return regress::dumps(&options),
         Command::Bench(options) => bench::run(&options)?,
         Command::Extensions(options) => extensions::run(&options)?,
+        Command::Sizes(options) => sizes::run(&options)?,
         Command::Soak(options) => soak::run(&options)?,
         Command::Release(options) => release::run(&options)?,
         Command::Pgo(options) => pgo::run(&options)?,

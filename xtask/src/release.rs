@@ -100,6 +100,11 @@ pub fn run(options: &Options) -> Result<()> {
                     ..found.manifest.clone()
                 },
             )?,
+            // Its recipes need the runtime's sources; the profile is for the server's objects only.
+            "toolchain" => {
+                copy_tree(&workspace.join("guest"), &to.join("guest"))?;
+                remove_tree(&to.join("guest/profile"))?;
+            }
             _ => {}
         }
         let size = compressed_size(&to)?;

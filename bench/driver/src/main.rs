@@ -30,9 +30,9 @@ enum Task {
     Serve(serve::Options),
     /// Measures both sides, interleaved, and prints a table of medians
     Run(Run),
-    /// One start in a process of its own, for the row `process-start`
+    /// One start in a process of its own, for the rows "new process"
     #[command(hide = true)]
-    FirstStart,
+    FirstStart(starts::First),
 }
 
 /// What to measure.
@@ -77,7 +77,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Serve(options) => serve::run(options),
         Task::Run(options) => run(&options),
-        Task::FirstStart => starts::first(),
+        Task::FirstStart(options) => starts::first(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -95,6 +95,7 @@ fn run(options: &Run) -> Result<()> {
     let mut report = Report::default();
     if wanted("starts") {
         starts::starts(&install, options.quick, &mut report)?;
+        starts::with_vector(options.quick, &mut report)?;
     }
     if wanted("forks") {
         forks::run(&install, options.quick, &mut report)?;

@@ -19,6 +19,7 @@ struct Row {
 #[derive(Default, Serialize)]
 pub(crate) struct Report {
     rows: Vec<Row>,
+    comparisons: Vec<(String, f64)>,
 }
 
 fn median(samples: &[f64]) -> Option<f64> {
@@ -71,6 +72,17 @@ impl Report {
         self.add(name, "of 1", true, ours, value);
     }
 
+    /// Tells the ratio of the medians of two rows of ours below the table.
+    pub(crate) fn compare(&mut self, name: &str, row: &str, other: &str) {
+        let ours = |wanted: &str| {
+            let row = self.rows.iter().find(|row| row.name == wanted)?;
+            median(&row.ours)
+        };
+        if let (Some(one), Some(other)) = (ours(row), ours(other)) {
+            self.comparisons.push((name.to_owned(), one / other));
+        }
+    }
+
     fn add(&mut self, name: &str, unit: &'static str, rate: bool, ours: bool, value: f64) {
         let row = self.row(name, unit, rate);
         if ours {
@@ -111,6 +123,9 @@ impl Report {
                 show(native),
                 show(ratio)
             );
+        }
+        for (name, ratio) in &self.comparisons {
+            println!("| {name} | | | | {ratio:.2} |");
         }
         if !logs.is_empty() {
             let mean = logs.iter().sum::<f64>() / logs.len() as f64;

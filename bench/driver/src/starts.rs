@@ -1,8 +1,10 @@
 //! How long it takes until the first row, and how long one round trip takes.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use clap::Args;
 use pglite_oxide::{ExecProtocolOptions, Pglite, PgliteServer};
 use pglite_oxide_native::{Cluster, Install};
 use pglite_oxide_wire::{Client, Config};
@@ -13,10 +15,24 @@ use crate::settings;
 /// `Query` message of the frontend protocol: tag, length, `SELECT 1`.
 const QUERY: &[u8] = b"Q\x00\x00\x00\x0dSELECT 1\x00";
 
-/// The child of the row "new process".
-pub(crate) fn first() -> Result<()> {
-    let mut db = Pglite::temporary()?;
-    db.exec("SELECT 1", None)?;
+/// What the child does.
+#[derive(Args)]
+pub(crate) struct First {
+    /// Opens this directory [default: in memory]
+    #[arg(long)]
+    path: Option<PathBuf>,
+    /// Asks this first
+    #[arg(long, default_value = "SELECT 1")]
+    sql: String,
+}
+
+/// The child of the rows "new process".
+pub(crate) fn first(options: &First) -> Result<()> {
+    let mut db = match &options.path {
+        Some(path) => Pglite::open(path)?,
+        None => Pglite::temporary()?,
+    };
+    db.exec(&options.sql, None)?;
     println!("ready");
     // The end of the process is not measured.
     std::process::exit(0);
@@ -70,6 +86,75 @@ pub(crate) fn starts(install: &Install, quick: bool, report: &mut Report) -> Res
         let begun = Instant::now();
         drop(db);
         report.time("root, close", true, begun.elapsed());
+    }
+    Ok(())
+}
+
+/// Starts of databases that use pgvector, beside the same without. The first row is of a small table either way; with vectors it is a distance, so that the library is loaded.
+pub(crate) fn with_vector(quick: bool, report: &mut Report) -> Result<()> {
+    const PLAIN: &str = "SELECT sqrt(power(a - 1, 2) + power(b - 2, 2)) FROM item";
+    const VECTOR: &str = "SELECT v <-> '[1,2]' FROM item";
+    let rounds = if quick { 3 } else { 25 };
+    let roots = tempfile::tempdir()?;
+    let kinds = [
+        (
+            "without vector",
+            "CREATE TABLE item (a float8, b float8); INSERT INTO item VALUES (3, 4)",
+            PLAIN,
+        ),
+        (
+            "with vector",
+            "CREATE EXTENSION vector; CREATE TABLE item (v vector(2)); INSERT INTO item VALUES ('[3,4]')",
+            VECTOR,
+        ),
+    ];
+    let mut snapshots = Vec::new();
+    for (kind, create, _) in kinds {
+        let mut db = Pglite::open(roots.path().join(kind))?;
+        db.exec(create, None)?;
+        db.close()?;
+        let mut db = Pglite::builder().fresh_temporary().open()?;
+        db.exec(create, None)?;
+        snapshots.push(db.snapshot()?);
+    }
+    for _ in 0..rounds {
+        for ((kind, _, sql), snapshot) in kinds.iter().zip(&snapshots) {
+            let root = roots.path().join(kind);
+            let begun = Instant::now();
+            let output = std::process::Command::new(std::env::current_exe()?)
+                .args(["first-start", "--sql", sql, "--path"])
+                .arg(&root)
+                .output()?;
+            if output.stdout != b"ready\n" {
+                bail!(
+                    "the child did not start: {}",
+                    String::from_utf8_lossy(&output.stderr)
+                );
+            }
+            let name = |what: &str| format!("{what}, {kind}");
+            report.time(&name("new process: root, first row"), true, begun.elapsed());
+            // The child ended without closing it: what is measured next is no recovery.
+            Pglite::open(&root)?.close()?;
+            let begun = Instant::now();
+            let mut db = Pglite::open(&root)?;
+            db.exec(sql, None)?;
+            report.time(&name("root, first row"), true, begun.elapsed());
+            db.close()?;
+            let begun = Instant::now();
+            let mut db = snapshot.open()?;
+            db.exec(sql, None)?;
+            report.time(&name("snapshot: open, first row"), true, begun.elapsed());
+        }
+    }
+    for what in [
+        "new process: root, first row",
+        "root, first row",
+        "snapshot: open, first row",
+    ] {
+        let [without, with] = kinds
+            .each_ref()
+            .map(|(kind, _, _)| format!("{what}, {kind}"));
+        report.compare(&format!("{what}: with vector / without"), &with, &without);
     }
     Ok(())
 }

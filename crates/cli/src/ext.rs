@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use pglite_oxide::Pack;
 use pglite_oxide_asset_locator as locator;
-use pglite_oxide_toolchain::builder::{Builder, host_target};
+use pglite_oxide_toolchain::Builder;
 use pglite_oxide_toolchain::cache::{Cache, write_atomically};
 use pglite_oxide_toolchain::extension::{self, Options};
 use pglite_oxide_toolchain::progress::Progress;
@@ -43,7 +43,7 @@ pub struct Build {
     /// Its library must be in shared_preload_libraries: whoever loads the pack has it preloaded
     #[arg(long)]
     preload: bool,
-    /// The Rust target that the pack is for [default: this host's]
+    /// The Rust target that the pack is for [default: that of this program]
     #[arg(long, value_name = "TRIPLE")]
     target: Option<String>,
 }
@@ -58,10 +58,9 @@ pub fn run(task: Task) -> Outcome {
 
 fn build(options: Build) -> Outcome {
     let told = |error: anyhow::Error| -> Box<dyn Error> { error.into() };
-    let target = match options.target {
-        Some(target) => target,
-        None => host_target().map_err(told)?,
-    };
+    let target = options
+        .target
+        .unwrap_or_else(|| pglite_oxide::target().to_owned());
     let cache = Cache::open(&locator::cache_root()?, Progress::new()).map_err(told)?;
     let builder = Builder::new(&cache, &target).map_err(told)?;
     let built = extension::build(

@@ -167,8 +167,11 @@ fn restarted_forked_served_and_preloaded_databases_have_it() {
     assert_eq!(value(&mut db, "SELECT to_roman(21)"), "xxi");
 }
 
+/// Contents by path.
+type Files = BTreeMap<String, Vec<u8>>;
+
 /// A pack taken apart.
-fn read(path: &Path) -> (Manifest, BTreeMap<String, Vec<u8>>) {
+fn read(path: &Path) -> (Manifest, Files) {
     let pack = Pack::open(path).unwrap();
     let files = pack.files().iter();
     (
@@ -179,14 +182,14 @@ fn read(path: &Path) -> (Manifest, BTreeMap<String, Vec<u8>>) {
     )
 }
 
-fn save(dir: &Path, manifest: Manifest, files: &BTreeMap<String, Vec<u8>>) -> PathBuf {
+fn save(dir: &Path, manifest: Manifest, files: &Files) -> PathBuf {
     let path = dir.join("changed.pgpack");
     std::fs::write(&path, write(manifest, files).unwrap()).unwrap();
     path
 }
 
 /// Replaces bytes in the shared object by others of the same length.
-fn patched(files: &mut BTreeMap<String, Vec<u8>>, from: &[u8], to: &[u8]) {
+fn patched(files: &mut Files, from: &[u8], to: &[u8]) {
     let object = files.get_mut("lib/roman.so").unwrap();
     let at = object
         .windows(from.len())
@@ -203,9 +206,8 @@ fn refused(packs: &[&Path]) -> (String, std::sync::Arc<PackError>) {
     for pack in packs {
         builder = builder.extension_pack(pack);
     }
-    let error = match builder.open() {
-        Ok(_) => panic!("a database started with {packs:?}"),
-        Err(error) => error,
+    let Err(error) = builder.open() else {
+        panic!("a database started with {packs:?}");
     };
     assert!(!root.exists(), "a directory was made");
     match error {
@@ -218,7 +220,7 @@ fn refused(packs: &[&Path]) -> (String, std::sync::Arc<PackError>) {
 fn packs_that_do_not_fit_are_refused_before_anything_starts() {
     let dir = tempfile::tempdir().unwrap();
     let (manifest, files) = read(roman());
-    let change = |change: &dyn Fn(&mut Manifest, &mut BTreeMap<String, Vec<u8>>)| {
+    let change = |change: &dyn Fn(&mut Manifest, &mut Files)| {
         let (mut manifest, mut files) = (manifest.clone(), files.clone());
         change(&mut manifest, &mut files);
         refused(&[&save(dir.path(), manifest, &files)])
@@ -246,7 +248,7 @@ fn packs_that_do_not_fit_are_refused_before_anything_starts() {
             files,
             b"\0construct_array_builtin\0",
             b"\0construct_array_bulitin\0",
-        )
+        );
     });
     assert!(
         matches!(&*error, PackError::MissingSymbol { library, symbols, .. }

@@ -35,6 +35,12 @@ pub fn fingerprint() -> &'static str {
     pglite_oxide_aot::FINGERPRINT
 }
 
+/// The target triple of the PostgreSQL in this build, which packs must be for; empty in a build without.
+#[must_use]
+pub fn target() -> &'static str {
+    pglite_oxide_aot::TARGET
+}
+
 pub use pglite_oxide_kernel::kernel::ProcessInfo;
 pub use pglite_oxide_kernel::net::HostStream as Stream;
 pub use program::{

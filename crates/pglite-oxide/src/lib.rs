@@ -54,14 +54,14 @@ pub use options::{
     DescribeResultField, ExecProtocolOptions, ExecProtocolResult, FieldInfo, NoticeCallback,
     ParserMap, QueryOptions, Results, RowMode, Serializer, SerializerMap, TypeParser,
 };
-#[cfg(feature = "extension-packs")]
-pub use pglite_oxide_cluster::Pack;
 pub use pglite_oxide_cluster::PackError;
 pub use pglite_oxide_cluster::{
     BackupError, Cluster, ConnectError, ExitStatus, GrantedDirectory, Input, Output, Program,
     ProgramError, RunningProgram, ShutdownError, ShutdownMode, Signaller, SnapshotError,
     StartError, Stream, TerminalSize,
 };
+#[cfg(feature = "extension-packs")]
+pub use pglite_oxide_cluster::{Pack, target};
 pub use protocol::{DatabaseError, NoticeMessage};
 pub use restore::PgRestoreOptions;
 pub use server::{PgliteServer, PgliteServerBuilder};

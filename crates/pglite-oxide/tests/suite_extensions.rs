@@ -282,3 +282,38 @@ fn modules_of_others_serve_concurrent_sessions_and_forks() {
         "0:200 1:200 2:200 3:200 9:1"
     );
 }
+
+/// pgvector's distances are native functions (guest/extensions/vector/native.c), in strides of many numbers: every length of the last stride, against SQL's own arithmetic. pgvector's tests have
+/// vectors of three.
+#[cfg(feature = "ext-vector")]
+#[test]
+fn distances_of_vectors_of_any_length() {
+    let mut db = Pglite::builder()
+        .extension(extensions::VECTOR)
+        .open()
+        .unwrap();
+    let wrong = last_value(
+        &mut db,
+        "CREATE TABLE pair AS
+           SELECT n, array_agg((random() * 2 - 1)::float4) AS a, array_agg((random() * 2 - 1)::float4) AS b
+           FROM unnest(array(SELECT generate_series(1, 100)) || ARRAY[383, 384, 385, 1536, 2000, 15999]) AS n, generate_series(1, n) GROUP BY n;
+         CREATE TABLE sum AS
+           SELECT n, a::vector AS a, b::vector AS b, s.*
+           FROM pair, LATERAL (
+             SELECT sqrt(sum((x - y) ^ 2)) AS l2, sum(abs(x - y)) AS l1, sum(x * y) AS ab, sqrt(sum(x * x) * sum(y * y)) AS norms
+             FROM unnest(a::float8[], b::float8[]) AS u(x, y)
+           ) AS s;
+         SELECT count(*) FILTER (WHERE abs((a <-> b) - l2) > 1e-5 * (1 + l2))
+             || ' ' || count(*) FILTER (WHERE abs((a <+> b) - l1) > 1e-5 * (1 + l1))
+             || ' ' || count(*) FILTER (WHERE abs((a <#> b) + ab) > 1e-4 * (1 + sqrt(n)))
+             || ' ' || count(*) FILTER (WHERE abs((a <=> b) - (1 - ab / norms)) > 1e-5)
+             || ' of ' || count(*) FROM sum",
+    )
+    .unwrap();
+    assert_eq!(wrong, "0 0 0 0 of 106");
+    // Not a number stays one.
+    assert_eq!(
+        last_value(&mut db, "SELECT ('[0,0]'::vector <=> '[1,2]')::text").unwrap(),
+        "NaN"
+    );
+}

@@ -40,6 +40,15 @@ pub(super) struct Extensions {
     pub(super) sources: Vec<Pinned>,
 }
 
+/// A library, compiled and linked.
+struct Module {
+    extension: String,
+    name: String,
+    built: Output,
+    shape: Shape,
+    native: Option<PathBuf>,
+}
+
 /// Builds every extension of the catalogue that is not blocked.
 pub(super) fn build(builder: &Builder<'_>, toolbox: &Toolbox, base: &Server) -> Result<Extensions> {
     let guest = builder.guest_dir();
@@ -83,7 +92,13 @@ pub(super) fn build(builder: &Builder<'_>, toolbox: &Toolbox, base: &Server) -> 
                     guest::adopt(context, &library.name, &tree.join(module), place.dir)
                 })?;
                 let shape = Shape::read(&built.join("shape.json"))?;
-                modules.push((extension.name.clone(), library.name, built, shape));
+                modules.push(Module {
+                    extension: extension.name.clone(),
+                    name: library.name,
+                    built,
+                    shape,
+                    native: None,
+                });
                 continue;
             }
             let recipe = library.recipe();
@@ -108,7 +123,16 @@ pub(super) fn build(builder: &Builder<'_>, toolbox: &Toolbox, base: &Server) -> 
                 guest::library(context, &recipe, &tree.dir, base, place.dir)
             })?;
             let shape = Shape::read(&built.join("shape.json"))?;
-            modules.push((extension.name.clone(), library.name, built, shape));
+            let native = library
+                .native
+                .map(|file| guest.join("extensions").join(&extension.name).join(file));
+            modules.push(Module {
+                extension: extension.name.clone(),
+                name: library.name,
+                built,
+                shape,
+                native,
+            });
         }
     }
     place_and_compile(builder, toolbox, base, &modules, &mut all)?;
@@ -250,7 +274,7 @@ fn place_and_compile(
     builder: &Builder<'_>,
     toolbox: &Toolbox,
     base: &Server,
-    modules: &[(String, String, Output, Shape)],
+    modules: &[Module],
     all: &mut Extensions,
 ) -> Result<()> {
     let guest = builder.guest_dir();
@@ -263,18 +287,26 @@ fn place_and_compile(
     };
     let shapes: Vec<_> = modules
         .iter()
-        .map(|(_, name, _, shape)| (name.as_str(), shape))
+        .map(|module| (module.name.as_str(), &module.shape))
         .collect();
     let places = side::places(&core, &shapes)?;
-    for ((extension, name, built, shape), place) in modules.iter().zip(places) {
+    for (module, place) in modules.iter().zip(places) {
+        let Module {
+            extension,
+            name,
+            built,
+            shape,
+            native,
+        } = module;
         let wasm = built.join(format!("{name}.wasm"));
         let module = side::Side {
             name,
             wasm: &wasm,
             shape,
             binding: side::Binding::Linked(place),
+            native: native.as_deref(),
         };
-        let inputs = guest::side_inputs(guest, &place, shape)?
+        let inputs = guest::side_inputs(guest, &place, shape, native.as_deref())?
             .value("compiler", pins::wheel("ziglang")?.sha256)
             .value("translator", pins::wheel("wabt")?.sha256)
             .value("target", builder.target())

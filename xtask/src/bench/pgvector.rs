@@ -22,19 +22,22 @@ const FLAGS: &[&str] = &[
     "with_llvm=no",
 ];
 
+/// What it needs to compile for PostgreSQL 18.
+const PATCH: &str = "extensions/vector/0001-postgresql-18.patch";
+
 /// A directory with `lib/vector.so` and `share/extension`, compiled by the host's `cc` against the headers of the installation `native`.
 pub(super) fn build(native: &Path) -> Result<PathBuf> {
     let cache = Cache::open(&locator::cache_root()?, Progress::new())?;
     let builder = Builder::new(&cache, &assets::host_target()?)?;
     let catalogue = Catalogue::read(builder.guest_dir())?;
     let source = builder.source(&catalogue.pin("pgvector")?)?;
-    let patches = builder.guest_dir().join("extensions/vector");
+    let patch = builder.guest_dir().join(PATCH);
     let compiler = process::output(Command::new("cc").arg("--version"))?;
     let inputs = Inputs::new()
         .value("flags", FLAGS.join(" "))
         .value("compiler", compiler.lines().next().unwrap_or_default())
         .value("native", native.display())
-        .tree("patches", &patches)?
+        .file("patch", &patch)?
         .step(&source);
     let built = cache.step("native-pgvector", inputs, false, |place| {
         let tree = place.dir.join("build");
@@ -42,13 +45,9 @@ pub(super) fn build(native: &Path) -> Result<PathBuf> {
             Command::new("cp").arg("-pR").arg(&source.dir).arg(&tree),
             place.log,
         )?;
-        let mut list: Vec<_> = fs::read_dir(&patches)?.collect::<Result<_, _>>()?;
-        list.sort_by_key(fs::DirEntry::file_name);
-        for patch in list {
-            let mut command = Command::new("patch");
-            command.args(["-p1", "--forward", "-i"]).arg(patch.path());
-            process::logged(command.current_dir(&tree), place.log)?;
-        }
+        let mut command = Command::new("patch");
+        command.args(["-p1", "--forward", "-i"]).arg(&patch);
+        process::logged(command.current_dir(&tree), place.log)?;
         let config = native.join("bin/pg_config");
         let mut command = Command::new("make");
         command

@@ -130,6 +130,9 @@ pub struct Library {
     /// Instead of sources: a side module that others have linked, relative to the extension's directory.
     #[serde(default)]
     pub module: Option<String>,
+    /// C for the host with functions that it imports from the module `native`, in the directory of the extension's patches.
+    #[serde(default)]
+    pub native: Option<String>,
 }
 
 /// Where regression tests are.
@@ -199,6 +202,7 @@ impl Extension {
                 flags: Vec::new(),
                 links: Vec::new(),
                 module: None,
+                native: None,
             }]
         })
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use pglite_oxide_asset_locator::{self as locator, Manifest};
+use pglite_oxide_asset_locator::{self as locator, Assets};
 
 use super::{Catalogue, Extension};
 
@@ -31,7 +31,7 @@ pub(super) fn outputs(workspace: &Path, catalogue: &Catalogue) -> Result<Vec<(Pa
         constants(catalogue)?,
     ));
     let docs = workspace.join("docs/EXTENSIONS.md");
-    let table = table(catalogue, sizes()?.as_ref())?;
+    let table = table(catalogue, built()?.as_ref())?;
     outputs.push((docs.clone(), between(&docs, &table)?));
     Ok(outputs)
 }
@@ -126,19 +126,19 @@ fn constants(catalogue: &Catalogue) -> Result<String> {
     Ok(text)
 }
 
-/// The manifest of the current assets of this host, if they are built.
-fn sizes() -> Result<Option<Manifest>> {
+/// The current assets of this host, if they are built.
+fn built() -> Result<Option<Assets>> {
     let target = crate::assets::host_target()?;
-    Ok(locator::find(&target).ok().map(|assets| assets.manifest))
+    Ok(locator::find(&target).ok())
 }
 
-fn table(catalogue: &Catalogue, manifest: Option<&Manifest>) -> Result<String> {
+fn table(catalogue: &Catalogue, assets: Option<&Assets>) -> Result<String> {
     let mut text = String::from(
-        "\n| extension | constant | version | licence | native code, KiB | files, KiB | what |\n|---|---|---|---|---:|---:|---|\n",
+        "\n| extension | constant | version | licence | adds, KiB | of it files | what |\n|---|---|---|---|---:|---:|---|\n",
     );
     for extension in catalogue.built() {
         let (version, licence) = catalogue.provenance(extension)?;
-        let (code, files) = size(extension, manifest);
+        let (adds, files) = size(extension, assets)?;
         let mut what = extension.summary.replace('|', "\\|");
         if !extension.requires.is_empty() {
             let _ = write!(what, "; needs {}", extension.requires.join(", "));
@@ -154,7 +154,7 @@ fn table(catalogue: &Catalogue, manifest: Option<&Manifest>) -> Result<String> {
         }
         let _ = writeln!(
             text,
-            "| `{}` | `{}` | {version} | {licence} | {code} | {files} | {what} |",
+            "| `{}` | `{}` | {version} | {licence} | {adds} | {files} | {what} |",
             extension.sql_name(),
             extension.identifier().to_uppercase()
         );
@@ -169,21 +169,16 @@ fn table(catalogue: &Catalogue, manifest: Option<&Manifest>) -> Result<String> {
     Ok(text)
 }
 
-fn size(extension: &Extension, manifest: Option<&Manifest>) -> (String, String) {
-    let found = manifest.and_then(|manifest| {
-        let files = manifest.extensions.get(&extension.name)?;
-        let code: u64 = files
-            .libraries
-            .values()
-            .filter_map(|file| manifest.sizes.get(file))
-            .sum();
-        Some((code, files.image.as_ref()?.bytes))
+/// What it adds to a stripped binary, and what of that is files, in KiB.
+fn size(extension: &Extension, assets: Option<&Assets>) -> Result<(String, String)> {
+    let files = assets.and_then(|assets| {
+        let files = assets.manifest.extensions.get(&extension.name)?;
+        Some((assets, files))
     });
-    match found {
-        Some((code, files)) => (
-            code.div_ceil(1024).to_string(),
-            files.div_ceil(1024).to_string(),
-        ),
-        None => ("?".to_owned(), "?".to_owned()),
-    }
+    let Some((assets, files)) = files else {
+        return Ok(("?".to_owned(), "?".to_owned()));
+    };
+    let size = crate::sizes::of(assets, files)?;
+    let kib = |bytes: u64| bytes.div_ceil(1024).to_string();
+    Ok((kib(size.total()), kib(size.files)))
 }

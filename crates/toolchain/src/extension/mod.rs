@@ -164,6 +164,7 @@ impl Steps<'_> {
                 wasm: &wasm,
                 shape: &shape,
                 binding: side::Binding::Loaded,
+                native: None,
             },
             side::Server {
                 core: &core,

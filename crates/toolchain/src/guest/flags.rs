@@ -118,6 +118,16 @@ pub(super) fn native_flags() -> &'static [&'static str] {
     ]
 }
 
+/// For native functions of side modules, besides: sums in any order, fused where the processor can.
+pub(super) const NATIVE_MATH: &[&str] = &[
+    "-O3",
+    "-ffp-contract=fast",
+    "-fno-math-errno",
+    "-fassociative-math",
+    "-fno-signed-zeros",
+    "-fno-trapping-math",
+];
+
 /// All flags of guest code as one text, for fingerprints.
 pub(super) fn describe() -> String {
     [WASM, LIBC, PROGRAM, &[OPTIMISE, PREFIX_MAP]]

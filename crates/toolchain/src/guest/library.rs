@@ -26,6 +26,8 @@ pub(super) const VERSION: u32 = 2;
 
 /// The module's entry in the list that `dlopen` searches.
 const ENTRY: &str = "guest_library_entry";
+/// The module that native functions are imported from.
+pub(super) const NATIVE: &str = "native";
 /// What the linker calls the stand-in for a function whose declared type is not its own.
 const MISMATCH: &[u8] = b"signature_mismatch:";
 /// Functions that the host calls when it puts a module into an image.
@@ -81,6 +83,9 @@ pub struct Shape {
     pub data: BTreeSet<String>,
     /// Functions of the server whose address it takes.
     pub addresses: BTreeSet<String>,
+    /// Native functions that are linked with it.
+    #[serde(default)]
+    pub native: BTreeSet<String>,
     /// Where its list entry lies in its data.
     pub entry: u32,
     /// Which functions it has for the host to call.
@@ -288,6 +293,7 @@ pub(super) fn shape(wasm: &[u8], ours: bool) -> Result<Shape> {
     let mut memory = None;
     let (mut functions, mut data, mut addresses) =
         (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut native = BTreeSet::new();
     let mut offsets: Vec<Option<u32>> = Vec::new();
     let (mut entry, mut calls) = (None, Vec::new());
     for payload in Parser::new(0).parse_all(wasm) {
@@ -308,6 +314,9 @@ pub(super) fn shape(wasm: &[u8], ours: bool) -> Result<Shape> {
                     match (import.module, import.ty) {
                         ("env", TypeRef::Func(_)) => {
                             functions.insert(name);
+                        }
+                        (NATIVE, TypeRef::Func(_)) => {
+                            native.insert(name);
                         }
                         ("GOT.mem", _) => {
                             data.insert(name);
@@ -351,6 +360,7 @@ pub(super) fn shape(wasm: &[u8], ours: bool) -> Result<Shape> {
         functions,
         data,
         addresses,
+        native,
         entry: match entry {
             Some(entry) => entry,
             None if !ours => 0,

@@ -205,19 +205,30 @@ pub fn adopt_inputs(module: &str) -> Inputs {
 }
 
 /// What [`side::build()`] depends on besides the library, its place, the server as translated and wabt.
-pub fn side_inputs(guest: &Path, place: &side::Place, shape: &Shape) -> Result<Inputs> {
+pub fn side_inputs(
+    guest: &Path,
+    place: &side::Place,
+    shape: &Shape,
+    native: Option<&Path>,
+) -> Result<Inputs> {
     let mut inputs = Inputs::new();
     if shape.foreign.is_some() {
         inputs = inputs
             .value("foreign", emscripten::VERSION)
             .file("invoke.c.in", &guest.join(emscripten::TEMPLATE))?;
     }
-    inputs
+    let inputs = inputs
         .value("recipe", side::VERSION)
         .value("flags", flags::native_flags().join(" "))
         .value("place", format!("{place:?}"))
         .tree("guest/runtime", &guest.join("runtime"))?
-        .file("library.c.in", &guest.join(side::TEMPLATE))
+        .file("library.c.in", &guest.join(side::TEMPLATE))?;
+    match native {
+        Some(native) => inputs
+            .value("native flags", flags::NATIVE_MATH.join(" "))
+            .file("native", native),
+        None => Ok(inputs),
+    }
 }
 
 /// What [`exports()`] depends on besides the server, linked and translated, the compiler and the target.

@@ -60,6 +60,8 @@ pub struct Side<'a> {
     pub shape: &'a Shape,
     /// Where it goes.
     pub binding: Binding,
+    /// C for the host, with the native functions that it imports.
+    pub native: Option<&'a Path>,
 }
 
 /// How a module finds its place and the server.
@@ -191,12 +193,32 @@ pub fn build(
     marks: Marks<'_>,
     out: &Path,
 ) -> Result<()> {
+    if side.native.is_none()
+        && let Some(first) = side.shape.native.first()
+    {
+        bail!(
+            "{} imports the native function {first}, and has no `native` source",
+            side.name
+        );
+    }
     let source = translate(ctx, side, server, marks, out)?;
-    let object = source.with_extension("o");
+    let mut objects = vec![source.with_extension("o")];
     let mut command = native_cc(ctx, server, target)?;
-    command.arg("-c").arg(&source).arg("-o").arg(&object);
+    command.arg("-c").arg(&source).arg("-o").arg(&objects[0]);
     process::logged(&mut command, ctx.log)?;
-    ctx.archive(&out.join(archive_name(side.name)), &[object])
+    if let Some(native) = side.native {
+        let object = out.join("native.o");
+        let mut command = native_cc(ctx, server, target)?;
+        command
+            .args(flags::NATIVE_MATH)
+            .arg("-c")
+            .arg(native)
+            .arg("-o")
+            .arg(&object);
+        process::logged(&mut command, ctx.log)?;
+        objects.push(object);
+    }
+    ctx.archive(&out.join(archive_name(side.name)), &objects)
 }
 
 /// Translates a side module and links it to the shared object `NAME.so` in `out`, which is loaded at run time: a part of a pack.
@@ -208,6 +230,12 @@ pub fn build_pack(
     marks: Marks<'_>,
     out: &Path,
 ) -> Result<()> {
+    if let Some(first) = side.shape.native.first() {
+        bail!(
+            "{} imports {first} from the module `native`: only bundled extensions have native functions",
+            side.name
+        );
+    }
     missing(server.core, side.shape)
         .with_context(|| format!("{} cannot be a part of this server", side.name))?;
     let source = translate(ctx, side, server, marks, out)?;
@@ -521,7 +549,11 @@ impl Imports {
             .replace("(*instance->w2c_env_0x5F_memory_base)", "PGL_MEMORY_BASE")
             .replace("(*instance->w2c_env_0x5F_table_base)", "PGL_TABLE_BASE")
             .replace("(*instance->w2c_env_memory)", "(*pgl_instantiating)")
-            .replace("instance->w2c_env_instance", "(struct w2c_env *)instance");
+            .replace("instance->w2c_env_instance", "(struct w2c_env *)instance")
+            .replace(
+                "instance->w2c_native_instance",
+                "(struct w2c_native *)instance",
+            );
         if line.contains("(*instance->w2c_GOT") {
             line = replace_words(&line, "(*instance->", |word| {
                 let address = self.constants.get(word.strip_prefix("(*instance->")?)?;
@@ -846,6 +878,7 @@ mod tests {
             functions: ["f".to_owned()].into(),
             data: [].into(),
             addresses: ["f".to_owned()].into(),
+            native: [].into(),
             entry: 0,
             calls: Vec::new(),
             foreign: None,
