@@ -271,6 +271,10 @@ impl Imports {
                 }
                 "GOT.func" => {
                     if let Some(slot) = foreign.and_then(|foreign| foreign.slot(name)) {
+                        // It would call the one and take the address of the other.
+                        if core.functions.contains_key(name) {
+                            bail!("{} and the server both have a function {name}", side.name);
+                        }
                         let slot = side.place.table_base + slot;
                         found.constants.insert(last_word(declaration), slot);
                         continue;
