@@ -25,7 +25,7 @@ use super::library::{HOST_CALLS, Shape, shape};
 use super::side::{Place, Server, Side};
 
 /// Changes when the recipe's result does.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// The C function of an `invoke_SIGNATURE`, relative to `guest`.
 pub(super) const TEMPLATE: &str = "extensions/invoke.c.in";

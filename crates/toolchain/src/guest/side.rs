@@ -407,6 +407,10 @@ impl Imports {
                     if let Some(slot) = foreign
                         .and_then(|(foreign, place)| Some(place.table_base + foreign.slot(name)?))
                     {
+                        // It would call the one and take the address of the other.
+                        if core.functions.contains_key(name) {
+                            bail!("{} and the server both have a function {name}", side.name);
+                        }
                         found
                             .constants
                             .insert(last_word(declaration), format!("{slot}u"));
@@ -846,6 +850,23 @@ mod tests {
             imports.provided[0].1
         );
         assert!(imports.called.is_empty());
+    }
+
+    #[test]
+    fn a_module_of_others_that_hides_a_function_of_the_server_is_refused() {
+        let (mut shape, header) = adopted();
+        let foreign = shape.foreign.as_mut().unwrap();
+        foreign.symbols.push(("pfree".to_owned(), 0));
+        let place = Place {
+            memory_base: 4096,
+            table_base: 50,
+            table_size: 4,
+        };
+        let error = read(&shape, header, Binding::Linked(place)).err().unwrap();
+        assert!(
+            format!("{error:#}").contains("lib and the server both have a function pfree"),
+            "{error:#}"
+        );
     }
 
     #[test]
