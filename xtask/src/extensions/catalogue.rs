@@ -252,10 +252,12 @@ impl Catalogue {
                     );
                 }
                 if library.module.is_some()
-                    && !(library.flags.is_empty() && library.links.is_empty())
+                    && !(library.flags.is_empty()
+                        && library.links.is_empty()
+                        && library.native.is_none())
                 {
                     bail!(
-                        "library {} is a module that is linked already: it takes neither flags nor links",
+                        "library {} is a module that is linked already: it takes neither flags nor links nor native functions",
                         library.name
                     );
                 }

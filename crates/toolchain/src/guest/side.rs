@@ -791,6 +791,7 @@ mod tests {
             functions: [].into(),
             data: ["work_mem".to_owned()].into(),
             addresses: ["pfree".to_owned()].into(),
+            native: [].into(),
             entry: 0,
             calls: Vec::new(),
             foreign: Some(foreign),
@@ -813,6 +814,7 @@ mod tests {
             wasm: Path::new("lib.wasm"),
             shape,
             binding,
+            native: None,
         };
         let server = Server {
             core: &core,
