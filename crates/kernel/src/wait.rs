@@ -7,7 +7,7 @@
 //! [`Waiter::wake`] writes to. There is no reactor thread in between.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,24 @@ pub struct Waiter {
     condvar: Condvar,
     /// Made at the first sleep that also polls host descriptors.
     doorbell: OnceLock<OwnedFd>,
+    /// Waits for host descriptors to begin with sleep before it is worth a look again.
+    sleeps: AtomicU32,
+}
+
+/// How long a waiter looks again and again for what comes from the host before it sleeps: a client that asks one thing after the other needs no longer, and to be woken from sleep costs
+/// twice that.
+const LOOK: Duration = Duration::from_micros(30);
+/// How many waits sleep at once after one in which nothing came that soon: looking for nothing then costs little.
+const SLEEPS: u32 = 8;
+/// Somebody is looking: a second one would only take time from those who work.
+static LOOKING: AtomicBool = AtomicBool::new(false);
+/// Waiters that sleep now until something comes from the host. Where several clients are at work, the processors are, too.
+static SLEEPING: AtomicU32 = AtomicU32::new(0);
+
+/// True on hosts where somebody else can work meanwhile.
+fn has_processors() -> bool {
+    static SEVERAL: OnceLock<bool> = OnceLock::new();
+    *SEVERAL.get_or_init(|| std::thread::available_parallelism().is_ok_and(|n| n.get() > 1))
 }
 
 impl Waiter {
@@ -117,6 +135,9 @@ impl Waiter {
             return Ok(());
         }
         let doorbell = self.doorbell()?;
+        if self.look(fds)? {
+            return Ok(());
+        }
         if self
             .state
             .compare_exchange(RUNNING, POLLING, Ordering::SeqCst, Ordering::SeqCst)
@@ -132,7 +153,9 @@ impl Waiter {
                 .map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)),
         );
         let timeout = deadline.map(|at| to_timespec(at.saturating_duration_since(Instant::now())));
+        SLEEPING.fetch_add(1, Ordering::Relaxed);
         let outcome = rustix::event::poll(&mut polled, timeout.as_ref());
+        SLEEPING.fetch_sub(1, Ordering::Relaxed);
         if self.state.swap(RUNNING, Ordering::SeqCst) == NOTIFIED {
             // The waker wrote, or is about to: drain without blocking; a late write only makes one later poll return early.
             let _ = rustix::io::read(doorbell, &mut [0_u8; 8]);
@@ -143,6 +166,49 @@ impl Waiter {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Looks whether one of `fds` becomes ready soon, or somebody wakes this waiter, where that is likely.
+    fn look(&self, fds: &[(BorrowedFd<'_>, PollFlags)]) -> Result<bool, Errno> {
+        // Only its own thread sleeps on it.
+        let sleeps = self.sleeps.load(Ordering::Relaxed);
+        if sleeps > 0 {
+            self.sleeps.store(sleeps - 1, Ordering::Relaxed);
+            return Ok(false);
+        }
+        if !has_processors()
+            || SLEEPING.load(Ordering::Relaxed) > 0
+            || LOOKING.swap(true, Ordering::Relaxed)
+        {
+            return Ok(false);
+        }
+        let mut polled: Vec<PollFd<'_>> = fds
+            .iter()
+            .map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags))
+            .collect();
+        let now = rustix::event::Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let begun = Instant::now();
+        let found = loop {
+            match rustix::event::poll(&mut polled, Some(&now)) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) => break Ok(true),
+                Err(error) => break Err(error.into()),
+            }
+            if self.state.load(Ordering::SeqCst) == NOTIFIED {
+                // The sleep that follows ends at once, and takes it.
+                break Ok(false);
+            }
+            if begun.elapsed() >= LOOK {
+                self.sleeps.store(SLEEPS, Ordering::Relaxed);
+                break Ok(false);
+            }
+            std::hint::spin_loop();
+        };
+        LOOKING.store(false, Ordering::Relaxed);
+        found
     }
 
     fn park(&self, deadline: Option<Instant>) {
@@ -371,6 +437,26 @@ mod tests {
             .sleep(Some(before + Duration::from_secs(5)), &[])
             .unwrap();
         assert!(before.elapsed() < Duration::from_secs(1));
+    }
+
+    /// A wake-up during the look before a sleep was not taken: its waiter never slept again.
+    #[test]
+    fn a_wake_ends_one_sleep_that_polls() {
+        let (reader, _writer) = rustix::pipe::pipe().unwrap();
+        let fds = [(reader.as_fd(), PollFlags::IN)];
+        let waiter = Waiter::new();
+        let patience = Duration::from_millis(50);
+        for _ in 0..2 {
+            waiter.wake();
+            let begun = Instant::now();
+            waiter
+                .sleep(Some(begun + Duration::from_secs(5)), &fds)
+                .unwrap();
+            assert!(begun.elapsed() < Duration::from_secs(1));
+            let begun = Instant::now();
+            waiter.sleep(Some(begun + patience), &fds).unwrap();
+            assert!(begun.elapsed() >= patience);
+        }
     }
 
     #[test]
