@@ -38,7 +38,7 @@ pub struct Core {
 }
 
 impl Core {
-    /// Reads what [`extract`] wrote.
+    /// Reads what `extract` wrote.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
         Ok(serde_json::from_slice(&bytes)?)
@@ -178,7 +178,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// Reads what [`take_names`] wrote.
+    /// Reads what `take_names` wrote.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
         Ok(serde_json::from_slice(&bytes)?)

@@ -49,7 +49,7 @@ pub struct Place {
     pub table_size: u32,
 }
 
-/// A module as [`translate`] takes it.
+/// A module as `translate` takes it.
 #[derive(Clone, Copy, Debug)]
 pub struct Side<'a> {
     /// As `dlopen` knows it.

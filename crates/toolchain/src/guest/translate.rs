@@ -22,7 +22,7 @@ const FENCES_MIN: usize = 150;
 /// The names of the server's functions in C, beside its translation.
 pub const NAMES: &str = "names.json";
 
-/// Translates `NAME.wasm` to C in `out`, rewritten for our runtime ([`rewrite`]), with its heap's address in the file `heap_base`.
+/// Translates `NAME.wasm` to C in `out`, rewritten for our runtime (`rewrite`), with its heap's address in the file `heap_base`.
 pub fn translate(ctx: &GuestCtx<'_>, name: &str, wasm: &Path, out: &Path) -> Result<()> {
     ctx.bar.message("translating");
     let bytes = fs::read(wasm).with_context(|| format!("reading {}", wasm.display()))?;
