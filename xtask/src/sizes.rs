@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -145,7 +144,7 @@ fn linked(extension: Option<&str>) -> Result<u64> {
         "fn main() {\n    let mut db = pglite_oxide::Pglite::temporary().unwrap();\n    db.exec(\"SELECT 1\", None).unwrap();\n}\n",
     )?;
     fs::copy(workspace.join("Cargo.lock"), dir.join("Cargo.lock"))?;
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = process::cargo();
     command
         .args(["build", "--release", "--quiet"])
         .current_dir(&dir)

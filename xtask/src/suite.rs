@@ -34,7 +34,7 @@ pub fn workspace() -> Result<PathBuf> {
 
 /// cargo, in the workspace's root.
 pub fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = process::cargo();
     if let Ok(root) = workspace() {
         command.current_dir(root);
     }

@@ -56,6 +56,11 @@ pub fn shown(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// The cargo that runs this program, or the one in `PATH`.
+pub fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
 /// The program's path, looked up in `PATH`.
 pub fn which(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?)

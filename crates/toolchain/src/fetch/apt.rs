@@ -7,8 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
+use super::wanted;
 use crate::cache::{Cache, remove_tree};
 use crate::fingerprint::Inputs;
 use crate::process;
@@ -135,15 +136,7 @@ impl AptRoot {
                 .args(["source", "--download-only", "--tar-only", package])
                 .current_dir(scratch),
         )?;
-        let path = scratch.join(file);
-        if !path.is_file() {
-            let got: Vec<_> = fs::read_dir(scratch)?
-                .flatten()
-                .map(|entry| entry.file_name().to_string_lossy().into_owned())
-                .collect();
-            bail!("it has moved on: wanted {file}, found {}", got.join(", "));
-        }
-        Ok(path)
+        wanted(file, scratch).context("it has moved on")
     }
 
     /// Downloads binary packages into `scratch`.

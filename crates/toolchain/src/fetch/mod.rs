@@ -237,6 +237,19 @@ impl Source {
     }
 }
 
+/// The file called `file`, if it is what was downloaded into `scratch`.
+fn wanted(file: &str, scratch: &Path) -> Result<PathBuf> {
+    let path = scratch.join(file);
+    if !path.is_file() {
+        let got: Vec<_> = fs::read_dir(scratch)?
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        bail!("wanted {file}, found {}", got.join(", "));
+    }
+    Ok(path)
+}
+
 fn check(pinned: &Pinned, file: &Path) -> Result<()> {
     let found = Fingerprint::of_file(file)?;
     if found.as_str() != pinned.sha256 {

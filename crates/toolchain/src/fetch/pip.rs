@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
-use super::apt;
+use super::{apt, wanted};
 use crate::cache::Cache;
 use crate::process;
 
@@ -93,19 +93,6 @@ pub(super) fn sdist(
         .arg(&wanted_version);
     process::output(&mut command)?;
     wanted(file, scratch)
-}
-
-/// The file called `file`, if it is what pip downloaded.
-fn wanted(file: &str, scratch: &Path) -> Result<PathBuf> {
-    let path = scratch.join(file);
-    if !path.is_file() {
-        let got: Vec<_> = fs::read_dir(scratch)?
-            .flatten()
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .collect();
-        bail!("wanted {file}, found {}", got.join(", "));
-    }
-    Ok(path)
 }
 
 /// `python3 -m pip`; from Debian's package unpacked into the cache where Python has no pip of its own.

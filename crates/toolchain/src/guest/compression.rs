@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::libc::sorted;
-use super::parallel::object_name;
+use super::parallel::{Compilations, object_name};
 use super::{GuestCtx, flags, symbols};
 
 /// Changes when the recipe's result does.
@@ -95,8 +95,7 @@ pub fn compression(
     ];
     let include = out.join("include");
     fs::create_dir_all(&include)?;
-    let mut commands = Vec::new();
-    let mut objects: Vec<PathBuf> = Vec::new();
+    let mut all = Compilations::default();
     for part in &parts {
         for header in part.headers {
             let from = part.dir.join(header);
@@ -113,19 +112,12 @@ pub fn compression(
                 let name = source.file_name().unwrap_or_default().to_string_lossy();
                 let object = out.join(object_name(Path::new(&format!("{}-{name}", part.name))));
                 let mut command = ctx.guest_cc(libc);
-                command
-                    .args([flags::OPTIMISE, "-w"])
-                    .args(part.flags)
-                    .arg("-c")
-                    .arg(&source)
-                    .arg("-o")
-                    .arg(&object);
-                commands.push(command);
-                objects.push(object);
+                command.args([flags::OPTIMISE, "-w"]).args(part.flags);
+                all.add(command, &source, object);
             }
         }
     }
-    ctx.run_all(commands)?;
+    let objects = all.run(ctx)?;
     let of_server: Vec<PathBuf> = objects
         .iter()
         .filter(|object| !object_belongs_to(object, "zstd"))

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
-use wasm_encoder::{ExportKind, ExportSection, RawSection};
+use wasm_encoder::{ExportKind, ExportSection, Module, RawSection};
 use wasmparser::{ElementItems, ElementKind, ExternalKind, Operator, Parser, Payload, TypeRef};
 
 use super::fences;
@@ -53,7 +53,7 @@ pub(super) fn extract(wasm: &Path, core: &Path, data_start: u32) -> Result<()> {
         ..Core::default()
     };
     let mut globals: Vec<Option<u32>> = Vec::new();
-    let mut module = wasm_encoder::Module::new();
+    let mut module = Module::new();
     for payload in Parser::new(0).parse_all(&bytes) {
         let payload = payload?;
         match &payload {
@@ -132,20 +132,25 @@ pub(super) fn extract(wasm: &Path, core: &Path, data_start: u32) -> Result<()> {
             }
             _ => {}
         }
-        // The bodies of the code section are announced one by one; the section itself is copied as a whole.
-        if let Some((id, range)) = payload.as_section() {
-            let range = usize::try_from(range.start)?..usize::try_from(range.end)?;
-            module.section(&RawSection {
-                id,
-                data: &bytes[range],
-            });
-        }
+        copy_section(&mut module, &payload, &bytes)?;
     }
     if found.functions.len() < 2 || found.data.is_empty() || found.slots.is_empty() {
         bail!("{} exports too little", wasm.display());
     }
     fs::write(core, serde_json::to_vec(&found)?)?;
     fs::write(wasm, module.finish())?;
+    Ok(())
+}
+
+/// Copies a section as it is. The bodies of the code section are announced one by one; the section itself is copied as a whole.
+pub(super) fn copy_section(module: &mut Module, payload: &Payload<'_>, bytes: &[u8]) -> Result<()> {
+    if let Some((id, range)) = payload.as_section() {
+        let range = usize::try_from(range.start)?..usize::try_from(range.end)?;
+        module.section(&RawSection {
+            id,
+            data: &bytes[range],
+        });
+    }
     Ok(())
 }
 

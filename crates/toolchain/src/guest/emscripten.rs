@@ -16,11 +16,11 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
-use wasm_encoder::{CodeSection, ConstExpr, Function, GlobalSection, RawSection, TypeSection};
+use wasm_encoder::{CodeSection, ConstExpr, Function, GlobalSection, TypeSection};
 use wasmparser::{ExternalKind, FuncType, Operator, Parser, Payload, TypeRef, ValType};
 
 use super::GuestCtx;
-use super::core::Names;
+use super::core::{Names, copy_section};
 use super::library::{HOST_CALLS, Shape, shape};
 use super::side::{Place, Server, Side};
 
@@ -332,13 +332,7 @@ impl Module {
                 }
                 _ => {}
             }
-            if let Some((id, range)) = payload.as_section() {
-                let range = usize::try_from(range.start)?..usize::try_from(range.end)?;
-                module.section(&RawSection {
-                    id,
-                    data: &bytes[range],
-                });
-            }
+            copy_section(&mut module, &payload, bytes)?;
         }
         Ok(module.finish())
     }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::GuestCtx;
 use super::flags;
-use super::parallel::object_name;
+use super::parallel::{Compilations, object_name};
 use crate::cache::remove_tree;
 use crate::process;
 
@@ -219,8 +219,7 @@ fn compile_musl(ctx: &GuestCtx<'_>, tree: &Path) -> Result<Vec<PathBuf>> {
     }
     sources.extend(sorted(&tree.join("src/malloc/mallocng"), "c")?);
     sources.sort();
-    let mut commands = Vec::new();
-    let mut objects = Vec::new();
+    let mut all = Compilations::default();
     for source in sources {
         let relative = source.strip_prefix(tree.join("src"))?;
         if REPLACED
@@ -230,56 +229,34 @@ fn compile_musl(ctx: &GuestCtx<'_>, tree: &Path) -> Result<Vec<PathBuf>> {
             continue;
         }
         let object = tree.join("obj").join(object_name(relative));
-        let mut command = internal_cc(ctx, tree);
-        command
-            .arg("-c")
-            .arg(Path::new("src").join(relative))
-            .arg("-o")
-            .arg(&object);
-        commands.push(command);
-        objects.push(object);
+        let source = Path::new("src").join(relative);
+        all.add(internal_cc(ctx, tree), &source, object);
     }
-    ctx.run_all(commands)?;
-    Ok(objects)
+    all.run(ctx)
 }
 
 /// The port layer. It sees musl's internal headers, and its code throws.
 fn port(ctx: &GuestCtx<'_>, tree: &Path, out: &Path) -> Result<()> {
-    let mut commands = Vec::new();
-    let mut objects = Vec::new();
+    let mut all = Compilations::default();
     for source in sorted(&ctx.guest.join("port"), "c")? {
         let name = source.file_name().unwrap_or_default();
-        let object = if name == "dl_none.c" {
-            out.join("lib/dl_none.o")
-        } else {
-            tree.join("obj")
-                .join(format!("port_{}", object_name(Path::new(name))))
-        };
         let mut command = internal_cc(ctx, tree);
         command
             .args(["-mllvm", "-wasm-enable-sjlj", "-std=c11", "-fbuiltin", "-I"])
             .arg(ctx.guest.join("port"));
-        command
-            .args(["-Isrc/process", "-c"])
-            .arg(&source)
-            .arg("-o")
-            .arg(&object);
-        commands.push(command);
-        if name != "dl_none.c" {
-            objects.push(object);
+        command.arg("-Isrc/process");
+        if name == "dl_none.c" {
+            all.add_apart(command, &source, &out.join("lib/dl_none.o"));
+        } else {
+            let object = format!("port_{}", object_name(Path::new(name)));
+            all.add(command, &source, tree.join("obj").join(object));
         }
     }
     let tag = tree.join("obj/port_longjmp_tag.o");
     let mut command = ctx.zig("cc");
-    command
-        .args(flags::WASM)
-        .arg("-c")
-        .arg(ctx.guest.join("port/longjmp_tag.s"))
-        .arg("-o")
-        .arg(&tag);
-    commands.push(command);
-    objects.push(tag);
-    ctx.run_all(commands)?;
+    command.args(flags::WASM);
+    all.add(command, &ctx.guest.join("port/longjmp_tag.s"), tag);
+    let objects = all.run(ctx)?;
     ctx.archive(&out.join("lib/libport.a"), &objects)
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use super::parallel::{Compilations, object_name};
 use super::symbols::defined;
 use super::{GuestCtx, flags};
 
@@ -66,10 +67,9 @@ pub(super) fn build(ctx: &GuestCtx<'_>, tree: &Path, libc: &Path, out: &Path) ->
         .collect();
     let header = dir.join("renames.h");
     fs::write(&header, renames)?;
-    let mut commands = Vec::new();
-    let mut objects = Vec::new();
+    let mut all = Compilations::default();
     for source in sources {
-        let object = dir.join(super::parallel::object_name(&source));
+        let object = dir.join(object_name(&source));
         let mut command = ctx.guest_cc(libc);
         command
             .current_dir(tree)
@@ -90,11 +90,9 @@ pub(super) fn build(ctx: &GuestCtx<'_>, tree: &Path, libc: &Path, out: &Path) ->
             ]
             .map(|path| format!("-I{path}")),
         );
-        command.arg("-c").arg(&source).arg("-o").arg(&object);
-        commands.push(command);
-        objects.push(object);
+        all.add(command, &source, object);
     }
-    ctx.run_all(commands)?;
+    let objects = all.run(ctx)?;
     let library = dir.join("libpq.a");
     ctx.archive(&library, &objects)?;
     Ok(library)

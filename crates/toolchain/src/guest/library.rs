@@ -16,7 +16,7 @@ use wasmparser::{
 
 use super::emscripten::Foreign;
 use super::libc::copy_tree;
-use super::parallel::object_name;
+use super::parallel::{Compilations, object_name};
 use super::postgres::TREE;
 use super::{GuestCtx, flags};
 use crate::process;
@@ -151,7 +151,7 @@ pub fn library(
     let tree = base.postgres.join(TREE);
     let objects_dir = out.join("objects");
     fs::create_dir_all(&objects_dir)?;
-    let (mut commands, mut objects) = (Vec::new(), Vec::new());
+    let mut all = Compilations::default();
     for (number, path) in sources(library, dir)?.into_iter().enumerate() {
         let relative = path.strip_prefix(dir)?;
         let object = objects_dir.join(format!("{number}-{}", object_name(relative)));
@@ -165,15 +165,10 @@ pub fn library(
         }
         command
             .arg("-I.")
-            .arg(format!("-I{}", tree.join("src/include").display()))
-            .arg("-c")
-            .arg(relative)
-            .arg("-o")
-            .arg(&object);
-        commands.push(command);
-        objects.push(object);
+            .arg(format!("-I{}", tree.join("src/include").display()));
+        all.add(command, relative, object);
     }
-    ctx.run_all(commands)?;
+    let mut objects = all.run(ctx)?;
     for links in base.links {
         objects.extend(super::libc::sorted(&links.join("lib"), "a")?);
     }

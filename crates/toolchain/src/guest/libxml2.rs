@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::libc::copy_tree;
-use super::parallel::object_name;
+use super::parallel::{Compilations, object_name};
 use super::{GuestCtx, postgres, symbols};
 use crate::cache::remove_tree;
 use crate::process;
@@ -178,21 +178,14 @@ pub fn libxml2(ctx: &GuestCtx<'_>, source: &Path, libc: &Path, out: &Path) -> Re
         .env("RANLIB", format!("{} ranlib", ctx.zig.display()));
     process::logged(&mut command, ctx.log)?;
     ctx.bar.message("compiling");
-    let (mut commands, mut objects) = (Vec::new(), Vec::new());
+    let mut all = Compilations::default();
     for name in SOURCES {
         let object = tree.join(object_name(Path::new(name)));
         let mut command = ctx.guest_cc(libc);
-        command
-            .current_dir(&tree)
-            .args(FLAGS)
-            .arg("-c")
-            .arg(format!("{name}.c"))
-            .arg("-o")
-            .arg(&object);
-        commands.push(command);
-        objects.push(object);
+        command.current_dir(&tree).args(FLAGS);
+        all.add(command, Path::new(&format!("{name}.c")), object);
     }
-    ctx.run_all(commands)?;
+    let objects = all.run(ctx)?;
     symbols::join(ctx, &objects, OFFERED, &out.join(OBJECT))?;
     let headers = out.join("include/libxml");
     fs::create_dir_all(&headers)?;

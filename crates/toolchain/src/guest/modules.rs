@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::libc::sorted;
+use super::parallel::{Compilations, object_name};
 use super::{GuestCtx, flags};
 
 /// Functions that every module may define under the same name.
@@ -123,8 +124,7 @@ pub(super) fn build(
     let dir = out.join("objects");
     fs::create_dir_all(&dir)?;
     let modules = all(tree)?;
-    let mut commands = Vec::new();
-    let mut objects = Vec::new();
+    let mut compilations = Compilations::default();
     let mut table = Table::default();
     for module in &modules {
         let mut text = String::new();
@@ -136,7 +136,7 @@ pub(super) fn build(
             let object = dir.join(format!(
                 "{}-{}",
                 module.name,
-                super::parallel::object_name(Path::new(source.file_name().unwrap_or_default()))
+                object_name(Path::new(source.file_name().unwrap_or_default()))
             ));
             let mut command = ctx.guest_cc(libc);
             command
@@ -148,24 +148,16 @@ pub(super) fn build(
                     .iter()
                     .map(|name| format!("-D{name}={name}_{}", module.name)),
             );
-            command.arg("-c").arg(source).arg("-o").arg(&object);
-            commands.push(command);
-            objects.push(object);
+            compilations.add(command, source, object);
         }
         table.add(&module.name, &text);
     }
     let source = dir.join("dl_table.c");
     fs::write(&source, table.text())?;
-    let object = dir.join("dl_table.o");
     let mut command = ctx.guest_cc(libc);
-    command
-        .args([flags::OPTIMISE, "-w", "-c"])
-        .arg(&source)
-        .arg("-o")
-        .arg(&object);
-    commands.push(command);
-    objects.push(object);
-    ctx.run_all(commands)?;
+    command.args([flags::OPTIMISE, "-w"]);
+    compilations.add(command, &source, dir.join("dl_table.o"));
+    let objects = compilations.run(ctx)?;
     let names: Vec<&str> = modules.iter().map(|module| module.name.as_str()).collect();
     fs::write(out.join("modules"), names.join("\n") + "\n")?;
     Ok(objects)

@@ -1,6 +1,6 @@
 //! Many commands, a few at a time.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,7 +43,7 @@ impl GuestCtx<'_> {
     }
 
     /// Makes a static library of object files.
-    pub(super) fn archive(&self, library: &Path, objects: &[std::path::PathBuf]) -> Result<()> {
+    pub(super) fn archive(&self, library: &Path, objects: &[PathBuf]) -> Result<()> {
         if library.exists() {
             std::fs::remove_file(library)?;
         }
@@ -51,6 +51,33 @@ impl GuestCtx<'_> {
         // D: no times and owners, so that the same inputs give the same bytes.
         command.arg("crsD").arg(library).args(objects);
         process::logged(&mut command, self.log)
+    }
+}
+
+/// Compilations of one recipe, and the objects they make.
+#[derive(Default)]
+pub(super) struct Compilations {
+    commands: Vec<Command>,
+    objects: Vec<PathBuf>,
+}
+
+impl Compilations {
+    /// `command` is to compile `source` to `object`.
+    pub(super) fn add(&mut self, command: Command, source: &Path, object: PathBuf) {
+        self.add_apart(command, source, &object);
+        self.objects.push(object);
+    }
+
+    /// The same for an object that is not one of those which belong together.
+    pub(super) fn add_apart(&mut self, mut command: Command, source: &Path, object: &Path) {
+        command.arg("-c").arg(source).arg("-o").arg(object);
+        self.commands.push(command);
+    }
+
+    /// Runs them all; the objects, in the order they were added.
+    pub(super) fn run(self, ctx: &GuestCtx<'_>) -> Result<Vec<PathBuf>> {
+        ctx.run_all(self.commands)?;
+        Ok(self.objects)
     }
 }
 

@@ -11,6 +11,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use super::libc::{copy_tree, patch_all};
+use super::parallel::{Compilations, object_name};
 use super::postgres::{TREE, wrapper};
 use super::{GuestCtx, flags, symbols};
 use crate::process;
@@ -248,22 +249,13 @@ fn own(ctx: &GuestCtx<'_>, libc: &Path, out: &Path) -> Result<Vec<PathBuf>> {
         .map(|program| format!("PROGRAM({program})\n"))
         .collect();
     fs::write(out.join("programs.h"), table)?;
-    let mut commands = Vec::new();
-    let mut objects = Vec::new();
+    let mut all = Compilations::default();
     for source in super::libc::sorted(&ctx.guest.join("tools"), "c")? {
         let name = Path::new(source.file_name().unwrap_or_default());
-        let object = out.join(super::parallel::object_name(name));
+        let object = out.join(object_name(name));
         let mut command = ctx.guest_cc(libc);
-        command
-            .args([flags::OPTIMISE, "-Wall", "-I"])
-            .arg(out)
-            .arg("-c")
-            .arg(&source)
-            .arg("-o")
-            .arg(&object);
-        commands.push(command);
-        objects.push(object);
+        command.args([flags::OPTIMISE, "-Wall", "-I"]).arg(out);
+        all.add(command, &source, object);
     }
-    ctx.run_all(commands)?;
-    Ok(objects)
+    all.run(ctx)
 }
