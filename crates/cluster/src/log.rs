@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use pglite_oxide_kernel::file::File;
 use pglite_oxide_kernel::fs::log::LineSink;
+use pglite_oxide_kernel::wait::lock;
 
 /// Lines kept.
 const KEPT: usize = 60;
@@ -19,7 +20,7 @@ pub(crate) struct Tail(Arc<Mutex<VecDeque<String>>>);
 
 impl Tail {
     fn push(&self, line: &str) {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = lock(&self.0);
         if lines.len() == KEPT {
             lines.pop_front();
         }
@@ -28,7 +29,7 @@ impl Tail {
 
     /// The lines as one text.
     pub(crate) fn text(&self) -> String {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = lock(&self.0);
         lines
             .iter()
             .map(String::as_str)

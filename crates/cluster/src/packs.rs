@@ -1,11 +1,12 @@
 //! Packs: extensions that are loaded at run time, beside the linked ones.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use pglite_oxide_kernel::Errno;
 use pglite_oxide_kernel::fs::FileSystem as _;
 use pglite_oxide_kernel::fs::mem::MemFs;
+use pglite_oxide_kernel::wait::lock;
 use pglite_oxide_machine::Library;
 use pglite_oxide_machine::pack::{Exports, LoadError};
 pub use pglite_oxide_pack::{Pack, PackError};
@@ -111,7 +112,7 @@ fn fits(pack: &Pack, exports: &Exports) -> Result<(), PackError> {
 
 fn load(pack: &Pack, exports: &'static Exports) -> Result<Vec<&'static Library>, PackError> {
     let manifest = pack.manifest();
-    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut loaded = lock(&LOADED);
     let loaded = loaded.get_or_insert_default();
     let mut libraries = Vec::new();
     for library in &manifest.libraries {

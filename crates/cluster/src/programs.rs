@@ -1,9 +1,10 @@
 //! The programs of this build with the installed files that belong to them: one set for each set of packs that clusters of this process were started with.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use pglite_oxide_aot::Module;
 use pglite_oxide_kernel::fs::image::ImageFs;
+use pglite_oxide_kernel::wait::lock;
 use pglite_oxide_machine::NativeMachine;
 
 use crate::error::StartError;
@@ -35,7 +36,7 @@ static KNOWN: Mutex<Known> = Mutex::new(Known {
 /// Those with these packs.
 pub(crate) fn of(packs: &[Pack]) -> Result<Programs, StartError> {
     let key = packs::key(packs);
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = lock(&KNOWN);
     if let Some((_, found)) = known.sets.iter().find(|(other, _)| *other == key) {
         return Ok(found.clone());
     }
@@ -65,7 +66,7 @@ pub(crate) fn of(packs: &[Pack]) -> Result<Programs, StartError> {
 /// Makes the client programs known. Only who runs one calls this, so that the linker leaves them out of binaries that never do.
 pub(crate) fn add_tools() -> Result<(), ProgramError> {
     let tools = pglite_oxide_aot::tools().ok_or(ProgramError::NotBuilt)?;
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = lock(&KNOWN);
     known.tools = Some(tools);
     for (_, programs) in &known.sets {
         programs.machine.add_multicall(tools)?;

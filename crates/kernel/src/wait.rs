@@ -135,7 +135,13 @@ impl Waiter {
             return Ok(());
         }
         let doorbell = self.doorbell()?;
-        if self.look(fds)? {
+        let mut polled: Vec<PollFd<'_>> = Vec::with_capacity(fds.len() + 1);
+        polled.push(PollFd::new(doorbell, PollFlags::IN));
+        polled.extend(
+            fds.iter()
+                .map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)),
+        );
+        if self.look(&mut polled[1..])? {
             return Ok(());
         }
         if self
@@ -146,12 +152,6 @@ impl Waiter {
             self.state.store(RUNNING, Ordering::SeqCst);
             return Ok(());
         }
-        let mut polled: Vec<PollFd<'_>> = Vec::with_capacity(fds.len() + 1);
-        polled.push(PollFd::new(doorbell, PollFlags::IN));
-        polled.extend(
-            fds.iter()
-                .map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)),
-        );
         let timeout = deadline.map(|at| to_timespec(at.saturating_duration_since(Instant::now())));
         SLEEPING.fetch_add(1, Ordering::Relaxed);
         let outcome = rustix::event::poll(&mut polled, timeout.as_ref());
@@ -168,8 +168,8 @@ impl Waiter {
         }
     }
 
-    /// Looks whether one of `fds` becomes ready soon, or somebody wakes this waiter, where that is likely.
-    fn look(&self, fds: &[(BorrowedFd<'_>, PollFlags)]) -> Result<bool, Errno> {
+    /// Looks whether one of the descriptors becomes ready soon, where that is likely; until somebody wakes this waiter, at most.
+    fn look(&self, polled: &mut [PollFd<'_>]) -> Result<bool, Errno> {
         // Only its own thread sleeps on it.
         let sleeps = self.sleeps.load(Ordering::Relaxed);
         if sleeps > 0 {
@@ -182,17 +182,10 @@ impl Waiter {
         {
             return Ok(false);
         }
-        let mut polled: Vec<PollFd<'_>> = fds
-            .iter()
-            .map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags))
-            .collect();
-        let now = rustix::event::Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
+        let now = to_timespec(Duration::ZERO);
         let begun = Instant::now();
         let found = loop {
-            match rustix::event::poll(&mut polled, Some(&now)) {
+            match rustix::event::poll(polled, Some(&now)) {
                 Ok(0) | Err(rustix::io::Errno::INTR) => {}
                 Ok(_) => break Ok(true),
                 Err(error) => break Err(error.into()),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pglite_oxide_kernel::Errno;
 use pglite_oxide_kernel::memory::GuestAddr;
 
-use crate::layer::{Found, Layer};
+use crate::layer::{self, Found, Layer};
 use crate::module::Module;
 use crate::space::{Memory, SPAN};
 use crate::sys;
@@ -125,6 +125,13 @@ fn bytes(memory: &Memory, start: u64, len: u64) -> &[u8] {
     unsafe { std::slice::from_raw_parts(memory.byte(start), len) }
 }
 
+/// True if one of the ranges has some of `[at, at + len)`.
+fn touch(ranges: &[(u32, u32)], at: u64, len: u64) -> bool {
+    ranges
+        .iter()
+        .any(|&(from, to)| u64::from(from) < at + len && at < u64::from(to))
+}
+
 impl Pages {
     /// The pages that the process has of its own and that are not what `layers` say; `None` if the host cannot tell which these are.
     fn changed(
@@ -142,9 +149,7 @@ impl Pages {
                 let from = u64::from(start.0) + offset as u64;
                 for at in (from..from + len as u64).step_by(sys::page_size()) {
                     // What was discarded since is not what the layers say.
-                    let again = zeroed
-                        .iter()
-                        .any(|&(from, to)| u64::from(from) < at + page && at < u64::from(to));
+                    let again = touch(&zeroed, at, page);
                     match Self::then(layers, at, page) {
                         Ok(Some(then)) if !again && then == bytes(memory, at, page) => {}
                         Ok(_) => found.add(at, page),
@@ -166,9 +171,7 @@ impl Pages {
             if let Some(bytes) = pages.layer.bytes(at, page)? {
                 return Ok(Some(bytes));
             }
-            let zeroed =
-                |&(from, to): &(u32, u32)| u64::from(from) < at + page && at < u64::from(to);
-            if pages.zeroed.iter().any(zeroed) {
+            if touch(&pages.zeroed, at, page) {
                 break;
             }
         }
@@ -204,14 +207,13 @@ impl Pages {
     }
 }
 
-/// Makes one of all layers but the first, or of all if that is mostly hidden. They are what the process is now.
+/// Makes fewer of the layers: see [`layer::kept`]. They are what the process is now.
 fn merge(
     memory: &Memory,
     layers: &mut Vec<Arc<Pages>>,
     private: &[(GuestAddr, u32)],
 ) -> Result<(), Errno> {
-    let size = |layers: &[Arc<Pages>]| layers.iter().map(|pages| pages.layer.len()).sum::<u64>();
-    let keep = usize::from(size(&layers[1..]) < size(&layers[..1]));
+    let keep = layer::kept(layers.iter().map(|pages| &pages.layer));
     let above = &layers[keep..];
     let zeroed = above.iter().flat_map(|pages| pages.zeroed.clone());
     let runs = Found::of(above.iter().flat_map(|pages| pages.layer.runs()));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pglite_oxide_kernel::Errno;
 
-use crate::layer::{Found, Layer};
+use crate::layer::{self, Found, Layer};
 use crate::sys::{self, Reservation, View};
 
 /// Layers beyond this are made fewer: each costs mappings in every copy.
@@ -97,10 +97,9 @@ impl Known {
         Layer::write(found, |start, len| self.now.bytes(start, start + len))
     }
 
-    /// Makes one of all layers but the first, or of all if the first is mostly hidden.
+    /// Makes fewer of the layers: see [`layer::kept`].
     fn merge(&mut self) -> Result<(), Errno> {
-        let size = |layers: &[Arc<Layer>]| layers.iter().map(|layer| layer.len()).sum::<u64>();
-        let keep = usize::from(size(&self.layers[1..]) < size(&self.layers[..1]));
+        let keep = layer::kept(self.layers.iter().map(|layer| &**layer));
         let found = Found::of(self.layers[keep..].iter().flat_map(|layer| layer.runs()));
         self.layers.truncate(keep);
         self.add(&found)

@@ -185,6 +185,13 @@ impl Layer {
     }
 }
 
+/// How many layers, from the lowest on, stay when there are too many and the others become one: the first, unless it is mostly hidden.
+pub(crate) fn kept<'a>(layers: impl Iterator<Item = &'a Layer>) -> usize {
+    let mut sizes = layers.map(Layer::len);
+    let first = sizes.next().unwrap_or(0);
+    usize::from(sizes.sum::<u64>() < first)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -181,18 +181,15 @@ impl Mapped {
 
 /// The contents of an object as layers.
 fn copied(file: &File, len: u64, last: &mut Last) -> Result<Vec<Arc<Layer>>, Errno> {
-    let known = match last {
-        Last::Copied(known) if known.len() == len => known,
-        Last::Began(layers) => {
-            *last = Last::Copied(Known::of(file, len, std::mem::take(layers))?);
-            return copied(file, len, last);
-        }
-        Last::Copied(_) => {
-            *last = Last::Began(Vec::new());
-            return copied(file, len, last);
-        }
+    let began = match last {
+        Last::Copied(known) if known.len() == len => return known.copy(file),
+        Last::Copied(_) => Vec::new(),
+        Last::Began(layers) => std::mem::take(layers),
     };
-    known.copy(file)
+    let mut known = Known::of(file, len, began)?;
+    let layers = known.copy(file)?;
+    *last = Last::Copied(known);
+    Ok(layers)
 }
 
 impl Segment for MemorySegment {
