@@ -21,7 +21,9 @@ extern char **__environ;
 extern char *__progname, *__progname_full;
 void __guest_signals_init(void);
 void __wasm_call_ctors(void);
-int main(int, char **);
+/* Hosted compilers give a main with parameters this name, so that one without can be called like it; configure's tests are such. */
+weak int main_with_arguments(int, char **) __asm__("__main_argc_argv");
+weak int plain_main(int, char **) __asm__("main");
 long __guest_fork_entry(void (*)(void *), void *);
 
 _Static_assert(sizeof(struct pthread) <= sizeof thread_block, "the thread block holds a struct pthread");
@@ -55,7 +57,7 @@ void guest_start(int argc, char **argv, char **envp)
 	init_thread();
 	__guest_signals_init();
 	__wasm_call_ctors();
-	exit(main(argc, argv));
+	exit((main_with_arguments ? main_with_arguments : plain_main)(argc, argv));
 }
 
 __attribute__((export_name("guest_fork_child")))

@@ -67,6 +67,47 @@ static inline void pgl_memory_copy(uint8_t *base, uint64_t to, uint64_t from, ui
 	memmove(base + to, base + from, length);
 }
 
+/*
+ * Functions of the guest's that begin with native ones (`rewrite`, NATIVE): what they touch is checked as above, or ends at the inaccessible pages behind the memory. Where
+ * nothing is returned the translated code goes on.
+ */
+static inline uint32_t pgl_memcmp(uint8_t *base, uint32_t a, uint32_t b, uint32_t length)
+{
+	if (UNLIKELY((uint64_t)a + length > PGL_MEMORY_SIZE || (uint64_t)b + length > PGL_MEMORY_SIZE))
+		wasm_rt_trap(WASM_RT_TRAP_OOB);
+	return (uint32_t)memcmp(base + a, base + b, length);
+}
+
+static inline uint32_t pgl_memchr(uint8_t *base, uint32_t from, uint32_t byte, uint32_t length)
+{
+	/* callers that know of a match give any length */
+	uint64_t room = from < PGL_MEMORY_SIZE ? PGL_MEMORY_SIZE - from : 0;
+	uint8_t *found = memchr(base + from, (int)byte, length < room ? length : room);
+
+	if (UNLIKELY(!found && length > room))
+		wasm_rt_trap(WASM_RT_TRAP_OOB);
+	return found ? (uint32_t)(found - base) : 0;
+}
+
+#define PGL_NATIVE_memcmp return pgl_memcmp(PGL_BASE(instance), var_p0, var_p1, var_p2);
+#define PGL_NATIVE_bcmp PGL_NATIVE_memcmp
+#define PGL_NATIVE_memchr return pgl_memchr(PGL_BASE(instance), var_p0, var_p1, var_p2);
+#define PGL_NATIVE_strlen return (uint32_t)strlen((const char *)PGL_BASE(instance) + var_p0);
+#define PGL_NATIVE_strcmp return (uint32_t)strcmp((const char *)PGL_BASE(instance) + var_p0, (const char *)PGL_BASE(instance) + var_p1);
+
+/* CRC-32C with the processor's instruction (runtime.c) */
+bool pgl_has_crc32c(void);
+uint32_t pgl_crc32c(uint32_t crc, const uint8_t *data, size_t length);
+#define PGL_NATIVE_pg_comp_crc32c_sb8                                                          \
+	if (pgl_has_crc32c()) {                                                                \
+		if (UNLIKELY((uint64_t)var_p1 + var_p2 > PGL_MEMORY_SIZE))                     \
+			wasm_rt_trap(WASM_RT_TRAP_OOB);                                        \
+		return pgl_crc32c(var_p0, PGL_BASE(instance) + var_p1, var_p2);                \
+	}
+
+/* bytes of native stack in use: what the import kernel.stack_depth answers */
+#define pgl_stack_depth(instance) ((uint32_t)(PGL_CONTEXT(instance)->stack_base - (char *)__builtin_frame_address(0)))
+
 /* the memory that w2c_env_memory answers: set while a module is instantiated */
 extern _Thread_local wasm_rt_memory_t *pgl_instantiating;
 /* for the glue of each module */

@@ -2,6 +2,9 @@
  * The runtime that all compiled modules share: entering and leaving guests, system calls, exceptions, traps.
  */
 #include "rt.h"
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 /* the context that this thread has entered; for traps in code that has no instance at hand */
 static __thread struct pgl_context *current;
@@ -114,6 +117,7 @@ uint32_t w2c_kernel_syscall(struct w2c_kernel *kernel, uint32_t number, uint32_t
 	}
 }
 
+/* calls of it are rewritten to pgl_stack_depth; this is for the address that wasm2c takes */
 uint32_t w2c_kernel_stack_depth(struct w2c_kernel *kernel)
 {
 	struct pgl_context *context = (struct pgl_context *)kernel;
@@ -153,6 +157,45 @@ bool wasm_rt_is_initialized(void)
 {
 	return true;
 }
+
+#if defined(__x86_64__)
+bool pgl_has_crc32c(void)
+{
+	static _Atomic int known; /* 1: no, 2: yes */
+	uint32_t a, b, c, d;
+
+	if (!known)
+		known = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_SSE4_2) ? 2 : 1;
+	return known == 2;
+}
+
+__attribute__((target("sse4.2,crc32"))) uint32_t pgl_crc32c(uint32_t crc, const uint8_t *data, size_t length)
+{
+	uint64_t wide = crc;
+
+	for (; length >= 8; data += 8, length -= 8) {
+		uint64_t word;
+
+		memcpy(&word, data, 8);
+		wide = __builtin_ia32_crc32di(wide, word);
+	}
+	crc = (uint32_t)wide;
+	for (; length; data++, length--)
+		crc = __builtin_ia32_crc32qi(crc, *data);
+	return crc;
+}
+#else
+/* not every processor of these has the instruction, and asking differs by system */
+bool pgl_has_crc32c(void)
+{
+	return false;
+}
+
+uint32_t pgl_crc32c(uint32_t crc, const uint8_t *data, size_t length)
+{
+	return crc;
+}
+#endif
 
 /* One table a module and host process: it never changes once filled, so every guest process shares it. */
 void wasm_rt_allocate_funcref_table(wasm_rt_funcref_table_t *table, uint32_t elements, uint32_t max_elements)

@@ -55,9 +55,21 @@ pub(crate) fn run(install: &Install, quick: bool, report: &mut Report) -> Result
         report.time("... drop", true, begun.elapsed());
 
         let begun = Instant::now();
-        db.fork()?.exec(FIRST, None)?;
+        let mut fork = db.fork()?;
+        fork.exec(FIRST, None)?;
         report.time(
             "fork of a running migrated database, first row",
+            true,
+            begun.elapsed(),
+        );
+        drop(fork);
+        // The original has written since.
+        db.exec("INSERT INTO t8 (name) VALUES ('one')", None)?;
+        let begun = Instant::now();
+        let mut fork = db.fork()?;
+        fork.exec(FIRST, None)?;
+        report.time(
+            "... that has written since the last, first row",
             true,
             begun.elapsed(),
         );

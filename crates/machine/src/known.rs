@@ -45,6 +45,11 @@ impl Known {
         self.len
     }
 
+    /// The object as it was copied last.
+    pub(crate) fn layers(&self) -> Vec<Arc<Layer>> {
+        self.layers.clone()
+    }
+
     fn show(&self, layer: &Layer) -> Result<(), Errno> {
         layer.map_into(&self.then, 0, (0, self.then.size() as u64))
     }

@@ -24,6 +24,8 @@ const LAYERS_MAX: usize = 4;
 pub struct MemorySegment {
     id: u64,
     len: AtomicU64,
+    /// False while nobody can have written since it was last copied.
+    touched: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -74,8 +76,14 @@ impl MemorySegment {
         Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             len: AtomicU64::new(len),
+            touched: AtomicBool::new(true),
             state: Mutex::new(state),
         }
+    }
+
+    /// Somebody who maps it is going to run, or wrote.
+    pub(crate) fn touch(&self) {
+        self.touched.store(true, Ordering::SeqCst);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -90,6 +98,7 @@ impl MemorySegment {
         len: usize,
         offset: u64,
     ) -> Result<(), Errno> {
+        self.touch();
         let mut state = self.state();
         if let State::Sole {
             sole,
@@ -179,9 +188,10 @@ impl Mapped {
     }
 }
 
-/// The contents of an object as layers.
-fn copied(file: &File, len: u64, last: &mut Last) -> Result<Vec<Arc<Layer>>, Errno> {
+/// The contents of an object as layers: those of the last copy if it was not `touched` since.
+fn copied(file: &File, len: u64, last: &mut Last, touched: bool) -> Result<Vec<Arc<Layer>>, Errno> {
     let began = match last {
+        Last::Copied(known) if known.len() == len && !touched => return Ok(known.layers()),
         Last::Copied(known) if known.len() == len => return known.copy(file),
         Last::Copied(_) => Vec::new(),
         Last::Began(layers) => std::mem::take(layers),
@@ -213,8 +223,14 @@ impl Segment for MemorySegment {
 
     fn duplicate(&self, sole: &Arc<AtomicBool>) -> Result<Arc<dyn Segment>, Errno> {
         let mut state = self.state();
+        // Whoever maps it stands still until the copy is made. If that fails, it is looked at again.
+        let touched = self.touched.load(Ordering::SeqCst);
         let mut layers = match &mut *state {
-            State::Shared { file, last } => copied(file, self.len(), last)?,
+            State::Shared { file, last } => {
+                let layers = copied(file, self.len(), last, touched)?;
+                self.touched.store(false, Ordering::SeqCst);
+                layers
+            }
             State::Sole { layers, .. } => layers.clone(),
         };
         if let State::Sole {
@@ -252,6 +268,7 @@ impl Segment for MemorySegment {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
+        self.touch();
         let room = usize::try_from(self.len().saturating_sub(offset)).unwrap_or(usize::MAX);
         Ok(self
             .object(&mut self.state())?
@@ -260,5 +277,33 @@ impl Segment for MemorySegment {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_is_compared_again_once_it_was_touched() {
+        let page = sys::page_size();
+        let segment = MemorySegment::new(4 * page as u64).unwrap();
+        let copy = || {
+            let mut byte = [0];
+            let copy = segment.duplicate(&Arc::new(AtomicBool::new(true))).unwrap();
+            copy.read_at(0, &mut byte).unwrap();
+            byte[0]
+        };
+        segment.write_at(0, &[1]).unwrap();
+        assert_eq!(copy(), 1);
+        segment.write_at(0, &[2]).unwrap();
+        assert_eq!(copy(), 2);
+        // Behind the segment's back: only who maps it can do this, and touches it.
+        let file = segment.object(&mut segment.state()).unwrap();
+        file.write_all_at(&[3], 0).unwrap();
+        assert_eq!(copy(), 2);
+        let space = Reservation::new(4 * page).unwrap();
+        segment.map_into(&space, 0, 4 * page, 0).unwrap();
+        assert_eq!(copy(), 3);
     }
 }

@@ -173,9 +173,14 @@ impl Space {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// It is going to run: what it was frozen as is not what it is any more.
+    /// It is going to run: what it was frozen as is not what it is any more, nor are its segments what they were copied as.
     pub(crate) fn runs(&self) {
         self.last().current = false;
+        for entry in &self.mapped().shared {
+            if let Ok(segment) = entry.segment() {
+                segment.touch();
+            }
+        }
     }
 
     /// The mapped memory; maps it at the first use.

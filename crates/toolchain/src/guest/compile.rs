@@ -5,14 +5,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::libc::sorted;
+use super::libc::{remove_file, sorted};
 use super::parallel::object_name;
-use super::{GuestCtx, flags};
+use super::{GuestCtx, across, flags};
 use crate::fingerprint::{Fingerprint, Inputs};
 use crate::process;
 
 /// Changes when the recipe's result does.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
+
+/// Switches stacks in assembler: nothing to optimise.
+const SWITCH: &str = "switch.c";
 
 /// What the optimiser knows of how the code runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,11 +123,12 @@ pub fn compile(
     sources.push(glue);
     if module == super::MODULES[0] {
         // Linked into every program, once.
-        sources.extend(["runtime.c", "switch.c"].map(|name| ctx.guest.join("runtime").join(name)));
+        sources.extend(["runtime.c", SWITCH].map(|name| ctx.guest.join("runtime").join(name)));
     }
     let mut arguments: Vec<String> = vec!["-target".to_owned(), zig_target(target)?];
     arguments.extend(flags::native_flags().iter().map(|&flag| flag.to_owned()));
     arguments.extend(profile.flags());
+    let across = across::is_used(profile, target);
     let common = common_inputs(ctx, translated, &arguments, profile)?;
     let (mut commands, mut objects, mut stamps) = (Vec::new(), Vec::new(), Vec::new());
     for source in sources {
@@ -132,8 +136,10 @@ pub fn compile(
             source.file_name().unwrap_or_default(),
         )));
         let stamp = object.with_extension("stamp");
-        let wanted =
-            Fingerprint::of(format!("{common}{}", Fingerprint::of_file(&source)?).as_bytes());
+        let is_bitcode = across && !source.ends_with(SWITCH);
+        let wanted = Fingerprint::of(
+            format!("{common}{is_bitcode}{}", Fingerprint::of_file(&source)?).as_bytes(),
+        );
         objects.push(object.clone());
         if object.is_file()
             && fs::read_to_string(&stamp).is_ok_and(|found| found == wanted.as_str())
@@ -141,9 +147,11 @@ pub fn compile(
             continue;
         }
         let part = object.with_extension("part");
+        remove_file(&part)?;
         let mut command = ctx.zig("cc");
         command
             .args(&arguments)
+            .args(is_bitcode.then_some(across::COMPILE))
             .arg("-include")
             .arg(ctx.guest.join("runtime/rt.h"));
         command
@@ -160,12 +168,15 @@ pub fn compile(
     let outcome = ctx.run_all(commands);
     // What is done counts, even if another one failed.
     for (part, object, stamp, wanted) in stamps {
-        if part.is_file() && outcome.is_ok() {
+        if part.is_file() {
             fs::rename(&part, &object)?;
             fs::write(&stamp, wanted.as_str())?;
         }
     }
     outcome?;
+    if across {
+        objects = vec![across::link(ctx, &objects, &objects_dir)?];
+    }
     ctx.archive(&out.join(format!("libpglite_{module}.a")), &objects)
 }
 

@@ -37,6 +37,8 @@ pub(super) const LIBC: &[&str] = &[
 /// For programs: their setjmp is made of exceptions.
 pub(super) const PROGRAM: &[&str] = &[
     "-nostdinc",
+    // The target has no system; these programs have a C library, whose functions the compiler may know.
+    "-fhosted",
     "-mllvm",
     "-wasm-enable-sjlj",
     "-D__linux__",

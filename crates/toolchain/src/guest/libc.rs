@@ -144,7 +144,7 @@ fn headers(ctx: &GuestCtx<'_>, tree: &Path, include: &Path) -> Result<()> {
     Ok(())
 }
 
-fn remove_file(path: &Path) -> Result<()> {
+pub(super) fn remove_file(path: &Path) -> Result<()> {
     if path.exists() {
         fs::remove_file(path)?;
     }

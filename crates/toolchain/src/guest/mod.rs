@@ -11,6 +11,7 @@
 //!      `-> tests -----------> translate -> compile
 //! ```
 
+mod across;
 mod compile;
 mod compression;
 mod core;
@@ -262,6 +263,7 @@ pub fn compile_inputs(guest: &Path, profile: &Profile) -> Result<Inputs> {
     let inputs = Inputs::new()
         .value("recipe", compile::VERSION)
         .value("flags", flags::native_flags().join(" "))
+        .value("across", across::LINK.join(" "))
         .tree("guest/runtime", &guest.join("runtime"))?;
     profile.add_to(inputs)
 }

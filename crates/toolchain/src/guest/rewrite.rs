@@ -3,6 +3,7 @@
 //! - The memory's base becomes a constant distance from the instance, its size a constant: nothing is loaded for an access.
 //! - Atomic instructions on a memory that the module does not declare shared are translated to plain accesses: right by the letter, as nobody else could see it; but ours is
 //!   partly shared between processes. They become real atomics.
+//! - Some functions of the C library begin with native ones (`NATIVE`), and the depth of the native stack is computed where it is asked for.
 //! - An indirect call passes the caller's own instance, so that one function table serves all processes.
 //!
 //! Every change must find what it looks for: a translator whose output looks different is an error here, not a bug later.
@@ -22,6 +23,19 @@ const LOAD: &str = "load_data(MEM_ADDR(&m, o, s), i, s);";
 const GENERAL: &str = "(wasm_rt_local_memory_base, wasm_rt_local_memory_size, NULL, ";
 const ARGUMENT: &str = "wasm_rt_local_memory_size, instance->w2c_env_memory, ";
 
+const DEPTH: &str = "w2c_kernel_stack_depth(instance->w2c_kernel_instance)";
+
+/// Functions whose translation begins with the macro `PGL_NATIVE_NAME` of `rt.h`: the host's C library has them for wide registers, and its processor an instruction for
+/// the checksum. What the macro does not answer, the translated code does.
+const NATIVE: [&str; 6] = [
+    "memcmp",
+    "bcmp",
+    "memchr",
+    "strlen",
+    "strcmp",
+    "pg_comp_crc32c_sb8",
+];
+
 /// How often each change was made.
 #[derive(Debug, Default)]
 pub(super) struct Made {
@@ -32,6 +46,7 @@ pub(super) struct Made {
     pub(super) fences: usize,
     pointers: usize,
     loads: usize,
+    natives: usize,
 }
 
 /// Rewrites all C of module `name` in `dir`; `counts` is what its wasm contains.
@@ -58,7 +73,7 @@ pub(super) fn directory(dir: &Path, name: &str, counts: Counts) -> Result<()> {
         || made.indirect == 0
         || made.pointers == 0
         || made.loads == 0
-        || (aligned != 1 && name == super::MODULES[0])
+        || ((aligned, made.natives) != (1, NATIVE.len()) && name == super::MODULES[0])
     {
         bail!("the translator's output is not as expected: {made:?}");
     }
@@ -81,9 +96,20 @@ fn change(path: &Path, run: impl FnOnce(&str) -> Result<String>) -> Result<()> {
 
 pub(super) fn source(text: &str, made: &mut Made) -> Result<String> {
     let mut out = String::with_capacity(text.len());
+    let mut native = None;
     for line in text.lines() {
         let code = line.trim_start();
+        if let Some(name) = native_name(line) {
+            native = Some(name);
+        }
         match code {
+            "FUNC_PROLOGUE;" => {
+                if let Some(name) = native.take() {
+                    made.natives += 1;
+                    out.push_str(&format!("  FUNC_PROLOGUE;\n  PGL_NATIVE_{name}\n"));
+                    continue;
+                }
+            }
             BASE => {
                 made.bases += 1;
                 out.push_str("  uint8_t* const wasm_rt_local_memory_base = PGL_BASE(instance);\n");
@@ -97,6 +123,7 @@ pub(super) fn source(text: &str, made: &mut Made) -> Result<String> {
             "atomic_fence();" => made.fences += 1,
             _ => {}
         }
+        let line = line.replace(DEPTH, "pgl_stack_depth(instance)");
         let mut line = line.replace(ARGUMENT, "wasm_rt_local_memory_size, NULL, ");
         made.arguments += usize::from(line.contains("wasm_rt_local_memory_size, NULL, "));
         // SIMD's loads of single lanes come in the form that looks the memory's size up; guards do as for all others.
@@ -132,6 +159,15 @@ pub(super) fn source(text: &str, made: &mut Made) -> Result<String> {
         out.push('\n');
     }
     Ok(out)
+}
+
+/// The function of `NATIVE` whose definition begins with this line: `u32 w2c_MODULE_NAME(w2c_MODULE* instance, ...) {`.
+fn native_name(line: &str) -> Option<&'static str> {
+    let (function, rest) = line.strip_prefix("u32 w2c_")?.split_once("(w2c_")?;
+    let (module, parameters) = rest.split_once("* instance, ")?;
+    let name = function.strip_prefix(module)?.strip_prefix('_')?;
+    let name = NATIVE.into_iter().find(|native| *native == name)?;
+    parameters.ends_with(" {").then_some(name)
 }
 
 /// `instance->w2c_T0.data[EXPRESSION].module_instance` becomes `instance`.
@@ -173,6 +209,25 @@ pub(super) fn header(text: &str, made: &mut Made) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn native_functions_come_first() {
+        let function = "u32 w2c_some_memcmp(w2c_some* instance, u32 var_p0, u32 var_p1) {";
+        assert_eq!(native_name(function), Some("memcmp"));
+        assert_eq!(native_name(&function.replace(" {", ";")), None);
+        assert_eq!(native_name(&function.replace("memcmp", "wmemcmp")), None);
+        let mut made = Made::default();
+        let text = format!(
+            "{function}\n  FUNC_PROLOGUE;\n  a = 1;\n}}\nvoid w2c_some_b(w2c_some* instance) {{\n  FUNC_PROLOGUE;\n"
+        );
+        let out = source(&text, &mut made).unwrap();
+        assert_eq!(made.natives, 1);
+        assert!(
+            out.contains("  FUNC_PROLOGUE;\n  PGL_NATIVE_memcmp\n  a = 1;"),
+            "{out}"
+        );
+        assert_eq!(out.matches("PGL_NATIVE").count(), 1);
+    }
 
     #[test]
     fn loads_of_lanes_need_no_memory() {

@@ -11,7 +11,7 @@ use super::{GuestCtx, fences, rewrite};
 use crate::process;
 
 /// Changes when the recipe's result does.
-pub(super) const VERSION: u32 = 4;
+pub(super) const VERSION: u32 = 5;
 
 /// Pieces that a module is cut into, so that they compile in parallel and alone when little changes.
 const PIECES: u32 = 32;
