@@ -16,14 +16,18 @@ const END: &str = "extensions: end";
 pub(super) fn outputs(workspace: &Path, catalogue: &Catalogue) -> Result<Vec<(PathBuf, String)>> {
     let crates = workspace.join("crates");
     let mut outputs = Vec::new();
-    for (name, below) in [
-        ("aot", &[][..]),
-        ("assets", &[]),
-        ("cluster", &["pglite-oxide-aot", "pglite-oxide-assets"]),
-        ("pglite-oxide", &["pglite-oxide-cluster"]),
+    for (name, besides, below) in [
+        ("aot-extensions", "", &[][..]),
+        ("assets", "", &[]),
+        (
+            "cluster",
+            "\"side-modules\", ",
+            &["pglite-oxide-aot-extensions", "pglite-oxide-assets"],
+        ),
+        ("pglite-oxide", "", &["pglite-oxide-cluster"]),
     ] {
         let path = crates.join(name).join("Cargo.toml");
-        let block = features(catalogue, below)?;
+        let block = features(catalogue, besides, below)?;
         outputs.push((path.clone(), between(&path, &block)?));
     }
     outputs.push((
@@ -66,7 +70,8 @@ fn is_copyleft(catalogue: &Catalogue, extension: &Extension) -> Result<bool> {
     Ok(catalogue.provenance(extension)?.1.starts_with("GPL"))
 }
 
-fn features(catalogue: &Catalogue, below: &[&str]) -> Result<String> {
+/// `besides` is what the feature of each extension turns on in the crate itself, `below` the crates whose features of the same name it does.
+fn features(catalogue: &Catalogue, besides: &str, below: &[&str]) -> Result<String> {
     let mut text = String::new();
     for (feature, copyleft) in [("extensions", false), ("extensions-gpl", true)] {
         let _ = writeln!(text, "{feature} = [");
@@ -83,14 +88,14 @@ fn features(catalogue: &Catalogue, below: &[&str]) -> Result<String> {
             .iter()
             .map(|package| format!("\"{package}/ext-{name}\""))
             .collect();
-        let _ = writeln!(text, "ext-{name} = [{}]", on.join(", "));
+        let _ = writeln!(text, "ext-{name} = [{besides}{}]", on.join(", "));
     }
     Ok(text)
 }
 
 fn constants(catalogue: &Catalogue) -> Result<String> {
     let mut text = String::from(
-        "// Written by `cargo xtask extensions` from guest/extensions/catalogue.toml.\n\nuse super::{Data, Extension};\n",
+        "// Written by `cargo xtask extensions` from guest/extensions/catalogue.toml.\n\nuse super::Extension;\n",
     );
     let mut all = String::new();
     for extension in catalogue.built() {
@@ -109,7 +114,7 @@ fn constants(catalogue: &Catalogue) -> Result<String> {
             .collect();
         let _ = write!(
             text,
-            "\n/// `{sql}`: {summary}.\n{feature}\npub const {constant}: Extension = Extension(&Data {{\n    name: {name:?},\n    sql_name: {sql:?},\n    version: {version:?},\n    licence: {licence:?},\n    summary: {summary:?},\n    dependencies: &{requires:?},\n    libraries: &{libraries:?},\n    settings: &{settings:?},\n    created: {created},\n    preloaded: {preloaded},\n}});\n",
+            "\n/// `{sql}`: {summary}.\n{feature}\npub const {constant}: Extension = Extension(&super::Data {{\n    name: {name:?},\n    sql_name: {sql:?},\n    version: {version:?},\n    licence: {licence:?},\n    summary: {summary:?},\n    dependencies: &{requires:?},\n    libraries: &{libraries:?},\n    settings: &{settings:?},\n    created: {created},\n    preloaded: {preloaded},\n}});\n",
             name = extension.name,
             sql = extension.sql_name(),
             summary = extension.summary,
