@@ -1,4 +1,4 @@
-//! What of the catalogue is committed: cargo features, the constants of `pglite_oxide::extensions`, the table of docs/EXTENSIONS.md.
+//! What of the catalogue is committed: cargo features, the constants of `pglite_oxide::extensions`, the tables of docs/EXTENSIONS.md and NOTICE.md.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use pglite_oxide_asset_locator::{self as locator, Assets};
 
-use super::{Catalogue, Extension};
+use super::{Catalogue, Extension, OptIn};
 
 const BEGIN: &str = "extensions: written by `cargo xtask extensions`";
 const END: &str = "extensions: end";
@@ -37,6 +37,8 @@ pub(super) fn outputs(workspace: &Path, catalogue: &Catalogue) -> Result<Vec<(Pa
     let docs = workspace.join("docs/EXTENSIONS.md");
     let table = table(catalogue, built()?.as_ref())?;
     outputs.push((docs.clone(), between(&docs, &table)?));
+    let notice = workspace.join("NOTICE.md");
+    outputs.push((notice.clone(), between(&notice, &notices(catalogue))?));
     Ok(outputs)
 }
 
@@ -65,25 +67,32 @@ fn between(path: &Path, block: &str) -> Result<String> {
     Ok(out)
 }
 
-/// Whether whoever links it takes on more than a notice: such extensions are no part of the feature `extensions`.
-fn is_copyleft(catalogue: &Catalogue, extension: &Extension) -> Result<bool> {
-    Ok(catalogue.provenance(extension)?.1.starts_with("GPL"))
-}
-
 /// `besides` is what the feature of each extension turns on in the crate itself, `below` the crates whose features of the same name it does.
 fn features(catalogue: &Catalogue, besides: &str, below: &[&str]) -> Result<String> {
     let mut text = String::new();
-    for (feature, copyleft) in [("extensions", false), ("extensions-gpl", true)] {
-        let _ = writeln!(text, "{feature} = [");
-        for extension in catalogue.built() {
-            if is_copyleft(catalogue, extension)? == copyleft {
-                let _ = writeln!(text, "    \"ext-{}\",", extension.name);
-            }
+    let mut groups: Vec<(&str, String)> = vec![("extensions", String::new())];
+    for extension in catalogue.built() {
+        let group = match catalogue.opt_in(extension)? {
+            None => "extensions",
+            Some(OptIn {
+                group: Some(group), ..
+            }) => group,
+            Some(OptIn { group: None, .. }) => continue,
+        };
+        let line = format!("    \"ext-{}\",\n", extension.name);
+        match groups.iter_mut().find(|(known, _)| *known == group) {
+            Some((_, lines)) => lines.push_str(&line),
+            None => groups.push((group, line)),
         }
-        text.push_str("]\n");
+    }
+    for (group, lines) in groups {
+        let _ = write!(text, "{group} = [\n{lines}]\n");
     }
     for extension in catalogue.built() {
         let name = &extension.name;
+        if let Some(opt_in) = catalogue.opt_in(extension)? {
+            let _ = writeln!(text, "# Not in `extensions`: {}.", opt_in.reason);
+        }
         let on: Vec<String> = below
             .iter()
             .map(|package| format!("\"{package}/ext-{name}\""))
@@ -112,9 +121,15 @@ fn constants(catalogue: &Catalogue) -> Result<String> {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
+        let why = match catalogue.opt_in(extension)? {
+            Some(OptIn { reason, .. }) => {
+                format!("///\n/// Not in the feature `extensions`: {reason}.\n")
+            }
+            None => String::new(),
+        };
         let _ = write!(
             text,
-            "\n/// `{sql}`: {summary}.\n{feature}\npub const {constant}: Extension = Extension(&super::Data {{\n    name: {name:?},\n    sql_name: {sql:?},\n    version: {version:?},\n    licence: {licence:?},\n    summary: {summary:?},\n    dependencies: &{requires:?},\n    libraries: &{libraries:?},\n    settings: &{settings:?},\n    created: {created},\n    preloaded: {preloaded},\n}});\n",
+            "\n/// `{sql}`: {summary}.\n{why}{feature}\npub const {constant}: Extension = Extension(&super::Data {{\n    name: {name:?},\n    sql_name: {sql:?},\n    version: {version:?},\n    licence: {licence:?},\n    summary: {summary:?},\n    dependencies: &{requires:?},\n    libraries: &{libraries:?},\n    settings: &{settings:?},\n    created: {created},\n    preloaded: {preloaded},\n}});\n",
             name = extension.name,
             sql = extension.sql_name(),
             summary = extension.summary,
@@ -151,8 +166,13 @@ fn table(catalogue: &Catalogue, assets: Option<&Assets>) -> Result<String> {
         if extension.preload {
             what.push_str("; preloaded: name it in the builder");
         }
-        if is_copyleft(catalogue, extension)? {
-            what.push_str("; not by default: feature `extensions-gpl`");
+        if let Some(OptIn { group, reason }) = catalogue.opt_in(extension)? {
+            let own = format!("ext-{}", extension.name);
+            let feature = group.unwrap_or(&own);
+            let _ = write!(
+                what,
+                "; **not by default**: feature `{feature}`, since {reason}"
+            );
         }
         if !extension.sql {
             what.push_str("; no `CREATE EXTENSION`: `LOAD` or preload it");
@@ -172,6 +192,29 @@ fn table(catalogue: &Catalogue, assets: Option<&Assets>) -> Result<String> {
     }
     text.push('\n');
     Ok(text)
+}
+
+fn notices(catalogue: &Catalogue) -> String {
+    let mut text =
+        String::from("\n| software | in | version | licence | text |\n|---|---|---|---|---|\n");
+    for notice in catalogue.notices() {
+        let extensions: Vec<String> = notice
+            .extensions
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect();
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | `{}` |",
+            notice.source,
+            extensions.join(", "),
+            notice.version,
+            notice.licence,
+            notice.file()
+        );
+    }
+    text.push('\n');
+    text
 }
 
 /// What it adds to a stripped binary, and what of that is files, in KiB.

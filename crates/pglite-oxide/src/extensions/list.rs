@@ -873,6 +873,8 @@ pub const JSQUERY: Extension = Extension(&super::Data {
 });
 
 /// `unit`: SI units data type.
+///
+/// Not in the feature `extensions`: GPL-3.0-or-later would hold for the whole program.
 #[cfg(feature = "ext-unit")]
 pub const UNIT: Extension = Extension(&super::Data {
     name: "unit",
@@ -888,6 +890,8 @@ pub const UNIT: Extension = Extension(&super::Data {
 });
 
 /// `numeral`: numeral, zahl and roman data types.
+///
+/// Not in the feature `extensions`: GPL-2.0-or-later would hold for the whole program.
 #[cfg(feature = "ext-numeral")]
 pub const NUMERAL: Extension = Extension(&super::Data {
     name: "numeral",
@@ -1023,6 +1027,8 @@ pub const PG_IVM: Extension = Extension(&super::Data {
 });
 
 /// `pg_textsearch`: full-text search with BM25 ranking in the index.
+///
+/// Not in the feature `extensions`: PGlite's module was compiled without atomic instructions, so counters that its sessions share are plain memory and may lose an update when several write at once.
 #[cfg(feature = "ext-pg_textsearch")]
 pub const PG_TEXTSEARCH: Extension = Extension(&super::Data {
     name: "pg_textsearch",
