@@ -2,33 +2,18 @@
 
 use std::error::Error;
 
-use pglite_oxide_asset_locator as locator;
+use pglite_oxide_asset_locator::{self as locator, Assets, build};
 
 fn main() {
-    println!("cargo::rustc-check-cfg=cfg(pglite_oxide_no_assets)");
-    println!("cargo::rerun-if-changed=build.rs");
-    if std::env::var_os("CARGO_FEATURE_EMBEDDED").is_none() {
-        return;
-    }
-    for variable in locator::VARIABLES {
-        println!("cargo::rerun-if-env-changed={variable}");
-    }
-    if locator::without_assets() || std::env::var_os("CARGO_FEATURE_BUNDLED").is_none() {
-        println!("cargo::rustc-cfg=pglite_oxide_no_assets");
-        return;
-    }
-    if let Err(error) = locate() {
-        for line in error.to_string().lines() {
-            println!("cargo::error={line}");
-        }
+    // Without it this is the format only, which no assets are needed for.
+    if build::has_feature("EMBEDDED") {
+        build::script(locate);
+    } else {
+        println!("cargo::rerun-if-changed=build.rs");
     }
 }
 
-fn locate() -> Result<(), Box<dyn Error>> {
-    let assets = locator::find(&std::env::var("TARGET")?)?;
-    for path in &assets.depends_on {
-        println!("cargo::rerun-if-changed={}", path.display());
-    }
+fn locate(assets: &Assets) -> Result<(), Box<dyn Error>> {
     println!(
         "cargo::rustc-env=PGLITE_OXIDE_MANIFEST={}",
         assets.dir.join(locator::MANIFEST_FILE).display()
@@ -45,18 +30,5 @@ fn locate() -> Result<(), Box<dyn Error>> {
             image.fingerprint
         );
     }
-    let mut list = String::from("&[\n");
-    for (name, extension) in assets.enabled_extensions()? {
-        let image = extension.image.as_ref();
-        let image = image.ok_or_else(|| format!("there are no files of extension {name}"))?;
-        let path = assets.dir.join(&image.file);
-        list.push_str(&format!(
-            "    ({name:?}, &Aligned(*include_bytes!({path:?})), {:?}),\n",
-            image.fingerprint
-        ));
-    }
-    list.push(']');
-    let dir = std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?;
-    std::fs::write(std::path::Path::new(&dir).join("extensions.rs"), list)?;
-    Ok(())
+    build::embed_extensions(assets)
 }

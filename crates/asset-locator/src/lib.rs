@@ -1,9 +1,11 @@
-//! Where built assets are, and what is among them: shared by the build scripts of `pglite-oxide-aot` and `pglite-oxide-assets` and by `cargo xtask`.
+//! Where built assets are, and what is among them: shared by [build scripts](build) and by `cargo xtask`.
 //!
 //! A directory of assets holds `manifest.json` ([`Manifest`]) and the files it names. It is found through `PGLITE_OXIDE_ASSETS` (the directory
 //! itself), in the published crates as `prebuilt/<target>` beside the build script, or through `<cache>/current-<target>.json` ([`Current`]), which
 //! the last step of `cargo xtask assets` writes.
 #![forbid(unsafe_code)]
+
+pub mod build;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,6 +18,8 @@ use thiserror::Error;
 pub const MANIFEST_VERSION: u32 = 2;
 /// The manifest's name in a directory of assets.
 pub const MANIFEST_FILE: &str = "manifest.json";
+/// Where published packages have their assets, in a directory named after the target.
+pub const PREBUILT: &str = "prebuilt";
 
 /// Why there are no assets to be found.
 #[derive(Debug, Error)]
@@ -32,6 +36,19 @@ pub enum LocateError {
         path: PathBuf,
         /// More of the command.
         hint: String,
+    },
+    /// A published crate has no objects for the target.
+    #[error(
+        "this version of {package} has PostgreSQL's objects for {}, not for {target}.\nFrom a clone of its repository, `cargo xtask assets` builds them; PGLITE_OXIDE_ASSETS names their directory",
+        found.join(", ")
+    )]
+    Target {
+        /// The crate.
+        package: String,
+        /// The wanted target.
+        target: String,
+        /// Those that it has.
+        found: Vec<String>,
     },
     /// A file could not be read.
     #[error("{path}: {source}")]
@@ -265,12 +282,30 @@ pub fn open(dir: &Path) -> Result<Assets, LocateError> {
     })
 }
 
-/// Assets inside the package whose build script this runs in.
-fn prebuilt(target: &str) -> Option<PathBuf> {
-    let dir = variable("CARGO_MANIFEST_DIR")?
-        .join("prebuilt")
-        .join(target);
-    dir.join(MANIFEST_FILE).is_file().then_some(dir)
+/// Assets for `target` inside a published package; `None` in a checkout, whose packages have none.
+///
+/// # Errors
+/// When it has some, and none for this target.
+pub fn prebuilt(package: &Path, target: &str) -> Result<Option<PathBuf>, LocateError> {
+    let Ok(entries) = fs::read_dir(package.join(PREBUILT)) else {
+        return Ok(None);
+    };
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let (name, dir) = (entry.file_name(), entry.path());
+        if dir.join(MANIFEST_FILE).is_file() {
+            if name == target {
+                return Ok(Some(dir));
+            }
+            found.push(name.to_string_lossy().into_owned());
+        }
+    }
+    found.sort();
+    Err(LocateError::Target {
+        package: env::var("CARGO_PKG_NAME").unwrap_or_else(|_| "pglite-oxide".to_owned()),
+        target: target.to_owned(),
+        found,
+    })
 }
 
 /// Finds the assets for `target`.
@@ -281,7 +316,11 @@ pub fn find(target: &str) -> Result<Assets, LocateError> {
     let mut depends_on = Vec::new();
     let dir = if let Some(dir) = variable("PGLITE_OXIDE_ASSETS") {
         dir
-    } else if let Some(dir) = prebuilt(target) {
+    } else if let Some(dir) = variable("CARGO_MANIFEST_DIR")
+        .map(|package| prebuilt(&package, target))
+        .transpose()?
+        .flatten()
+    {
         dir
     } else {
         let path = current_path(&cache_root()?, target);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use pglite_oxide_asset_locator::{LocateError, MANIFEST_FILE, open};
+use pglite_oxide_asset_locator::{LocateError, MANIFEST_FILE, PREBUILT, open, prebuilt};
 
 const GOOD: &str = r#"{"version": 2, "fingerprint": "f", "target": "t", "inputs": [], "steps": [], "libraries": {"postgres": "lib/libp.a"}, "extensions": {},
     "images": {"share": {"file": "share.img", "fingerprint": "0", "bytes": 3}}, "sizes": {}}"#;
@@ -55,4 +55,19 @@ fn refuses_another_version_a_broken_manifest_and_missing_files() {
         open(&dir.path().join("nowhere")),
         Err(LocateError::Read { .. })
     ));
+}
+
+#[test]
+fn a_published_package_names_the_targets_it_has() {
+    let package = tempfile::tempdir().unwrap();
+    assert!(prebuilt(package.path(), "one").unwrap().is_none());
+    for target in ["one", "two"] {
+        let dir = package.path().join(PREBUILT).join(target);
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join(MANIFEST_FILE), GOOD).unwrap();
+    }
+    let dir = prebuilt(package.path(), "two").unwrap().unwrap();
+    assert!(dir.ends_with("prebuilt/two"));
+    let error = prebuilt(package.path(), "three").unwrap_err().to_string();
+    assert!(error.contains("for one, two, not for three"), "{error}");
 }

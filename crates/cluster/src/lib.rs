@@ -8,6 +8,7 @@ mod control;
 mod data;
 mod delta;
 mod error;
+mod linked;
 mod log;
 mod options;
 #[cfg(feature = "packs")]
@@ -32,13 +33,13 @@ pub use snapshot::{Opened, Snapshot};
 /// The fingerprint of the PostgreSQL in this build; empty in a build without.
 #[must_use]
 pub fn fingerprint() -> &'static str {
-    pglite_oxide_aot::FINGERPRINT
+    linked::FINGERPRINT
 }
 
 /// The target triple of the PostgreSQL in this build, which packs must be for; empty in a build without.
 #[must_use]
 pub fn target() -> &'static str {
-    pglite_oxide_aot::TARGET
+    linked::TARGET
 }
 
 pub use pglite_oxide_kernel::kernel::ProcessInfo;

@@ -11,6 +11,8 @@ use pglite_oxide_machine::Library;
 use pglite_oxide_machine::pack::{Exports, LoadError};
 pub use pglite_oxide_pack::{Pack, PackError};
 
+use crate::linked;
+
 /// What stands for a library in the guest's file system: PostgreSQL looks whether it is there before it asks `dlopen`.
 const MARKER: &[u8] = b"loaded by the host program\n";
 
@@ -44,9 +46,10 @@ pub(crate) fn add(files: &MemFs, packs: &[Pack]) -> Result<Vec<&'static Library>
     let Some(first) = distinct.first() else {
         return Ok(Vec::new());
     };
-    let exports = pglite_oxide_aot::exports().ok_or_else(|| PackError::NotSupported {
-        pack: first.manifest().name.clone(),
-    })?;
+    let exports =
+        pglite_oxide_aot_extensions::exports().ok_or_else(|| PackError::NotSupported {
+            pack: first.manifest().name.clone(),
+        })?;
     let mut owners: HashMap<&str, &str> = HashMap::new();
     for pack in &distinct {
         let manifest = pack.manifest();
@@ -93,11 +96,11 @@ pub(crate) fn add(files: &MemFs, packs: &[Pack]) -> Result<Vec<&'static Library>
 fn fits(pack: &Pack, exports: &Exports) -> Result<(), PackError> {
     let manifest = pack.manifest();
     let pack = || manifest.name.clone();
-    if manifest.target != pglite_oxide_aot::TARGET {
+    if manifest.target != linked::TARGET {
         return Err(PackError::Target {
             pack: pack(),
             found: manifest.target.clone(),
-            wanted: pglite_oxide_aot::TARGET.to_owned(),
+            wanted: linked::TARGET.to_owned(),
         });
     }
     if manifest.core != exports.core() {
@@ -129,7 +132,7 @@ fn load(pack: &Pack, exports: &'static Exports) -> Result<Vec<&'static Library>,
                     &library.name,
                     bytes,
                     exports,
-                    pglite_oxide_aot::libraries(),
+                    &linked::libraries(),
                 )
                 .map_err(|error| refused(pack, &library.name, error))?;
                 loaded.entry(key).or_insert(found)

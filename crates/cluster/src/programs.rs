@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 
-use pglite_oxide_aot::Module;
 use pglite_oxide_kernel::fs::image::ImageFs;
 use pglite_oxide_kernel::wait::lock;
 use pglite_oxide_machine::NativeMachine;
 
 use crate::error::StartError;
+use crate::linked::{self, Module};
 use crate::packs::{self, Pack};
 use crate::program::ProgramError;
 use crate::world;
@@ -40,17 +40,13 @@ pub(crate) fn of(packs: &[Pack]) -> Result<Programs, StartError> {
     if let Some((_, found)) = known.sets.iter().find(|(other, _)| *other == key) {
         return Ok(found.clone());
     }
-    let postgres = pglite_oxide_aot::postgres().ok_or(StartError::NoAssets)?;
+    let postgres = linked::postgres().ok_or(StartError::NoAssets)?;
     let files = world::in_memory(pglite_oxide_assets::share()?)?;
-    for (_, tree) in pglite_oxide_assets::extensions()? {
+    for tree in linked::extension_files()? {
         world::add_tree(&files, tree)?;
     }
     let loaded = packs::add(&files, packs)?;
-    let libraries: Vec<_> = pglite_oxide_aot::libraries()
-        .iter()
-        .copied()
-        .chain(loaded)
-        .collect();
+    let libraries = [linked::libraries(), loaded].concat();
     let machine = NativeMachine::with_libraries(&[postgres], &libraries)?;
     if let Some(tools) = known.tools {
         machine.add_multicall(tools)?;
@@ -65,7 +61,7 @@ pub(crate) fn of(packs: &[Pack]) -> Result<Programs, StartError> {
 
 /// Makes the client programs known. Only who runs one calls this, so that the linker leaves them out of binaries that never do.
 pub(crate) fn add_tools() -> Result<(), ProgramError> {
-    let tools = pglite_oxide_aot::tools().ok_or(ProgramError::NotBuilt)?;
+    let tools = linked::tools().ok_or(ProgramError::NotBuilt)?;
     let mut known = lock(&KNOWN);
     known.tools = Some(tools);
     for (_, programs) in &known.sets {

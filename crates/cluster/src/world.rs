@@ -57,7 +57,7 @@ pub(crate) fn granted() -> Arc<GrantedFs> {
 
 /// The template, or why there is none.
 pub(crate) fn template() -> Result<Tree<'static>, StartError> {
-    if pglite_oxide_aot::postgres().is_none() {
+    if crate::linked::postgres().is_none() {
         return Err(StartError::NoAssets);
     }
     Ok(pglite_oxide_assets::template()?)

@@ -15,7 +15,7 @@ use pglite_oxide_machine::NativeMachine;
 
 fn run(name: &str) {
     let (Some(tests), Some(postgres)) = (
-        pglite_oxide_aot::guest_tests(),
+        pglite_oxide_aot_dev::guest_tests(),
         pglite_oxide_aot::postgres(),
     ) else {
         panic!("built without assets");

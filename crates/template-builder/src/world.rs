@@ -29,7 +29,8 @@ const ENVIRONMENT: [&str; 5] = [
 
 /// A kernel with the installed tree of `share` (an image) and room for a data directory.
 pub(crate) fn boot(share: &Path) -> Result<Arc<Kernel>, Failure> {
-    let (Some(postgres), Some(initdb)) = (pglite_oxide_aot::postgres(), pglite_oxide_aot::initdb())
+    let (Some(postgres), Some(initdb)) =
+        (pglite_oxide_aot::postgres(), pglite_oxide_aot_dev::initdb())
     else {
         return Err("built without assets (PGLITE_OXIDE_NO_ASSETS)".into());
     };

@@ -108,6 +108,38 @@ pub struct Extension {
     /// Why it is not built.
     #[serde(default)]
     pub blocked: Option<String>,
+    /// Why it is built, and no part of the feature `extensions`.
+    #[serde(default)]
+    opt_in: Option<String>,
+}
+
+/// The feature of extensions that put the whole program under their licence.
+const COPYLEFT: &str = "extensions-gpl";
+
+/// What links an extension that is no part of the feature `extensions`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct OptIn {
+    /// A feature with all that have the same reason, if there is one.
+    pub group: Option<&'static str>,
+    /// Why.
+    pub reason: String,
+}
+
+/// A source with a notice of its own.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Notice<'a> {
+    pub source: &'a str,
+    pub version: &'a str,
+    pub licence: &'a str,
+    /// The extensions that are made of it.
+    pub extensions: Vec<&'a str>,
+}
+
+impl Notice<'_> {
+    /// Where the notice is, from the checkout's root.
+    pub fn file(&self) -> String {
+        format!("licenses/{}.txt", self.source)
+    }
 }
 
 fn yes() -> bool {
@@ -269,6 +301,9 @@ impl Catalogue {
             if !seen.insert(name.clone()) {
                 bail!("{name} is there twice");
             }
+            if extension.blocked.is_some() && extension.opt_in.is_some() {
+                bail!("{name} is blocked: no feature links it");
+            }
             if extension.blocked.is_none() && extension.smoke.is_empty() {
                 bail!("{name} is neither blocked nor has a smoke test");
             }
@@ -381,6 +416,48 @@ impl Catalogue {
         Ok((version.clone(), source.licence.clone()))
     }
 
+    /// Whether whoever links it takes on more than a notice: such extensions are in a crate of their own.
+    pub fn is_copyleft(&self, extension: &Extension) -> Result<bool> {
+        Ok(self.provenance(extension)?.1.starts_with("GPL"))
+    }
+
+    /// Why an extension is no part of the feature `extensions`; `None` for one that is.
+    pub fn opt_in(&self, extension: &Extension) -> Result<Option<OptIn>> {
+        if self.is_copyleft(extension)? {
+            let (_, licence) = self.provenance(extension)?;
+            return Ok(Some(OptIn {
+                group: Some(COPYLEFT),
+                reason: format!("{licence} would hold for the whole program"),
+            }));
+        }
+        Ok(extension.opt_in.clone().map(|reason| OptIn {
+            group: None,
+            reason,
+        }))
+    }
+
+    /// The sources of built extensions that are neither PostgreSQL's nor written here. Those that are pinned beside the catalogue are a part of more than extensions.
+    pub fn notices(&self) -> Vec<Notice<'_>> {
+        let of = |source: &'_ Source| -> Vec<&str> {
+            self.built()
+                .filter(|extension| {
+                    extension.source() == source.name || extension.with.contains(&source.name)
+                })
+                .map(Extension::sql_name)
+                .collect()
+        };
+        self.sources
+            .iter()
+            .map(|source| Notice {
+                source: &source.name,
+                version: &source.version,
+                licence: &source.licence,
+                extensions: of(source),
+            })
+            .filter(|notice| !notice.extensions.is_empty())
+            .collect()
+    }
+
     fn source_named(&self, name: &str) -> Result<&Source> {
         self.sources
             .iter()
@@ -402,6 +479,63 @@ mod tests {
                 .built()
                 .any(|extension| extension.name == "vector")
         );
+    }
+
+    /// What a licence's text has in it.
+    fn phrases(licence: &str) -> &'static [&'static str] {
+        match licence {
+            "PostgreSQL" => &["without a written agreement", "PostgreSQL.txt"],
+            "MIT" => &[
+                "hereby granted, free of charge",
+                "is hereby granted, provided",
+            ],
+            "BSD-3-Clause" => &["Neither the name of"],
+            "Apache-2.0" => &["Apache License\n                           Version 2.0"],
+            "GPL-2.0-or-later" => {
+                &["GNU GENERAL PUBLIC LICENSE\n                       Version 2,"]
+            }
+            "GPL-3.0-or-later" => {
+                &["GNU GENERAL PUBLIC LICENSE\n                       Version 3,"]
+            }
+            other => panic!("say here how to know the text of {other}"),
+        }
+    }
+
+    /// pg_ivm and pg_textsearch were linked by default without their notices, which their licences ask to keep.
+    #[test]
+    fn each_foreign_source_has_its_notice() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let catalogue = Catalogue::read(&root.join("guest")).unwrap();
+        let notices = catalogue.notices();
+        assert!(notices.iter().any(|notice| notice.source == "pgvector"));
+        for notice in notices {
+            let file = notice.file();
+            let text = fs::read_to_string(root.join(&file))
+                .unwrap_or_else(|error| panic!("{file}, for {:?}: {error}", notice.extensions));
+            assert!(text.contains("Copyright"), "{file} names no holder");
+            for licence in notice.licence.split(" AND ") {
+                let found = phrases(licence).iter().any(|phrase| text.contains(phrase));
+                assert!(found, "{file} has no {licence}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_linked_by_default_has_a_reason() {
+        let entry = "[[source]]\nname = 's'\nversion = '1'\nlicence = 'GPL-2.0-or-later'\nfile = ''\nsha256 = ''\nurl = ''\ndebian = ''\n\
+                     [[extension]]\nname = 'free'\nsource = 's'\nsummary = ''\nsmoke = [['', '']]\n\
+                     [[extension]]\nname = 'plain'\nsummary = ''\nsmoke = [['', '']]\n\
+                     [[extension]]\nname = 'odd'\nsummary = ''\nsmoke = [['', '']]\nopt_in = 'it is odd'\n";
+        let catalogue = Catalogue::parse(entry).unwrap();
+        let opt_in: Vec<_> = catalogue
+            .built()
+            .map(|extension| catalogue.opt_in(extension).unwrap())
+            .collect();
+        let [Some(free), None, Some(odd)] = &opt_in[..] else {
+            panic!("{opt_in:?}");
+        };
+        assert_eq!(free.group, Some(COPYLEFT));
+        assert_eq!((odd.group, odd.reason.as_str()), (None, "it is odd"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What of the catalogue is committed: cargo features, the constants of `pglite_oxide::extensions`, the table of docs/EXTENSIONS.md.
+//! What of the catalogue is committed: cargo features, the constants of `pglite_oxide::extensions`, the tables of docs/EXTENSIONS.md and NOTICE.md.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use pglite_oxide_asset_locator::{self as locator, Assets};
 
-use super::{Catalogue, Extension};
+use super::{Catalogue, Extension, OptIn};
 
 const BEGIN: &str = "extensions: written by `cargo xtask extensions`";
 const END: &str = "extensions: end";
@@ -16,14 +16,28 @@ const END: &str = "extensions: end";
 pub(super) fn outputs(workspace: &Path, catalogue: &Catalogue) -> Result<Vec<(PathBuf, String)>> {
     let crates = workspace.join("crates");
     let mut outputs = Vec::new();
-    for (name, below) in [
-        ("aot", &[][..]),
-        ("assets", &[]),
-        ("cluster", &["pglite-oxide-aot", "pglite-oxide-assets"]),
-        ("pglite-oxide", &["pglite-oxide-cluster"]),
+    // What the feature of a free extension turns on in the crate itself and in those below, and what that of a copyleft one does; none where the crate has no such extensions.
+    for (name, free, copyleft) in [
+        ("aot-extensions", Some(&[][..]), None),
+        ("assets", Some(&[]), None),
+        ("extensions-gpl", None, Some(&[][..])),
+        (
+            "cluster",
+            Some(&[
+                "side-modules",
+                "pglite-oxide-aot-extensions/",
+                "pglite-oxide-assets/",
+            ]),
+            Some(&["side-modules-gpl", "pglite-oxide-extensions-gpl/"]),
+        ),
+        (
+            "pglite-oxide",
+            Some(&["pglite-oxide-cluster/"]),
+            Some(&["pglite-oxide-cluster/"]),
+        ),
     ] {
         let path = crates.join(name).join("Cargo.toml");
-        let block = features(catalogue, below)?;
+        let block = features(catalogue, free, copyleft)?;
         outputs.push((path.clone(), between(&path, &block)?));
     }
     outputs.push((
@@ -33,6 +47,8 @@ pub(super) fn outputs(workspace: &Path, catalogue: &Catalogue) -> Result<Vec<(Pa
     let docs = workspace.join("docs/EXTENSIONS.md");
     let table = table(catalogue, built()?.as_ref())?;
     outputs.push((docs.clone(), between(&docs, &table)?));
+    let notice = workspace.join("NOTICE.md");
+    outputs.push((notice.clone(), between(&notice, &notices(catalogue))?));
     Ok(outputs)
 }
 
@@ -61,36 +77,58 @@ fn between(path: &Path, block: &str) -> Result<String> {
     Ok(out)
 }
 
-/// Whether whoever links it takes on more than a notice: such extensions are no part of the feature `extensions`.
-fn is_copyleft(catalogue: &Catalogue, extension: &Extension) -> Result<bool> {
-    Ok(catalogue.provenance(extension)?.1.starts_with("GPL"))
-}
-
-fn features(catalogue: &Catalogue, below: &[&str]) -> Result<String> {
-    let mut text = String::new();
-    for (feature, copyleft) in [("extensions", false), ("extensions-gpl", true)] {
-        let _ = writeln!(text, "{feature} = [");
-        for extension in catalogue.built() {
-            if is_copyleft(catalogue, extension)? == copyleft {
-                let _ = writeln!(text, "    \"ext-{}\",", extension.name);
+/// The features of a crate that has free or copyleft extensions, or both: `free` and `copyleft` are what theirs turn on, where a name that ends in a slash stands for the feature of the same name there.
+fn features(
+    catalogue: &Catalogue,
+    free: Option<&[&str]>,
+    copyleft: Option<&[&str]>,
+) -> Result<String> {
+    let mut groups: Vec<(&str, String)> = Vec::new();
+    let mut single = String::new();
+    for extension in catalogue.built() {
+        let on = if catalogue.is_copyleft(extension)? {
+            copyleft
+        } else {
+            free
+        };
+        let Some(on) = on else {
+            continue;
+        };
+        let feature = format!("ext-{}", extension.name);
+        let opt_in = catalogue.opt_in(extension)?;
+        let group = match &opt_in {
+            None => Some("extensions"),
+            Some(opt_in) => opt_in.group,
+        };
+        if let Some(group) = group {
+            let line = format!("    \"{feature}\",\n");
+            match groups.iter_mut().find(|(known, _)| *known == group) {
+                Some((_, lines)) => lines.push_str(&line),
+                None => groups.push((group, line)),
             }
         }
-        text.push_str("]\n");
-    }
-    for extension in catalogue.built() {
-        let name = &extension.name;
-        let on: Vec<String> = below
+        if let Some(opt_in) = opt_in {
+            let _ = writeln!(single, "# Not in `extensions`: {}.", opt_in.reason);
+        }
+        let on: Vec<String> = on
             .iter()
-            .map(|package| format!("\"{package}/ext-{name}\""))
+            .map(|name| match name.strip_suffix('/') {
+                Some(package) => format!("\"{package}/{feature}\""),
+                None => format!("\"{name}\""),
+            })
             .collect();
-        let _ = writeln!(text, "ext-{name} = [{}]", on.join(", "));
+        let _ = writeln!(single, "{feature} = [{}]", on.join(", "));
     }
-    Ok(text)
+    let groups: String = groups
+        .into_iter()
+        .map(|(group, lines)| format!("{group} = [\n{lines}]\n"))
+        .collect();
+    Ok(groups + &single)
 }
 
 fn constants(catalogue: &Catalogue) -> Result<String> {
     let mut text = String::from(
-        "// Written by `cargo xtask extensions` from guest/extensions/catalogue.toml.\n\nuse super::{Data, Extension};\n",
+        "// Written by `cargo xtask extensions` from guest/extensions/catalogue.toml.\n\nuse super::Extension;\n",
     );
     let mut all = String::new();
     for extension in catalogue.built() {
@@ -107,9 +145,15 @@ fn constants(catalogue: &Catalogue) -> Result<String> {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
+        let why = match catalogue.opt_in(extension)? {
+            Some(OptIn { reason, .. }) => {
+                format!("///\n/// Not in the feature `extensions`: {reason}.\n")
+            }
+            None => String::new(),
+        };
         let _ = write!(
             text,
-            "\n/// `{sql}`: {summary}.\n{feature}\npub const {constant}: Extension = Extension(&Data {{\n    name: {name:?},\n    sql_name: {sql:?},\n    version: {version:?},\n    licence: {licence:?},\n    summary: {summary:?},\n    dependencies: &{requires:?},\n    libraries: &{libraries:?},\n    settings: &{settings:?},\n    created: {created},\n    preloaded: {preloaded},\n}});\n",
+            "\n/// `{sql}`: {summary}.\n{why}{feature}\npub const {constant}: Extension = Extension(&super::Data {{\n    name: {name:?},\n    sql_name: {sql:?},\n    version: {version:?},\n    licence: {licence:?},\n    summary: {summary:?},\n    dependencies: &{requires:?},\n    libraries: &{libraries:?},\n    settings: &{settings:?},\n    created: {created},\n    preloaded: {preloaded},\n}});\n",
             name = extension.name,
             sql = extension.sql_name(),
             summary = extension.summary,
@@ -146,8 +190,13 @@ fn table(catalogue: &Catalogue, assets: Option<&Assets>) -> Result<String> {
         if extension.preload {
             what.push_str("; preloaded: name it in the builder");
         }
-        if is_copyleft(catalogue, extension)? {
-            what.push_str("; not by default: feature `extensions-gpl`");
+        if let Some(OptIn { group, reason }) = catalogue.opt_in(extension)? {
+            let own = format!("ext-{}", extension.name);
+            let feature = group.unwrap_or(&own);
+            let _ = write!(
+                what,
+                "; **not by default**: feature `{feature}`, since {reason}"
+            );
         }
         if !extension.sql {
             what.push_str("; no `CREATE EXTENSION`: `LOAD` or preload it");
@@ -167,6 +216,29 @@ fn table(catalogue: &Catalogue, assets: Option<&Assets>) -> Result<String> {
     }
     text.push('\n');
     Ok(text)
+}
+
+fn notices(catalogue: &Catalogue) -> String {
+    let mut text =
+        String::from("\n| software | in | version | licence | text |\n|---|---|---|---|---|\n");
+    for notice in catalogue.notices() {
+        let extensions: Vec<String> = notice
+            .extensions
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect();
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | `{}` |",
+            notice.source,
+            extensions.join(", "),
+            notice.version,
+            notice.licence,
+            notice.file()
+        );
+    }
+    text.push('\n');
+    text
 }
 
 /// What it adds to a stripped binary, and what of that is files, in KiB.

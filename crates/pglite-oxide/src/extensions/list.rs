@@ -1,10 +1,10 @@
 // Written by `cargo xtask extensions` from guest/extensions/catalogue.toml.
 
-use super::{Data, Extension};
+use super::Extension;
 
 /// `vector`: vector data type and ivfflat and hnsw access methods (pgvector).
 #[cfg(feature = "ext-vector")]
-pub const VECTOR: Extension = Extension(&Data {
+pub const VECTOR: Extension = Extension(&super::Data {
     name: "vector",
     sql_name: "vector",
     version: "0.8.0",
@@ -19,7 +19,7 @@ pub const VECTOR: Extension = Extension(&Data {
 
 /// `amcheck`: functions for verifying relation integrity.
 #[cfg(feature = "ext-amcheck")]
-pub const AMCHECK: Extension = Extension(&Data {
+pub const AMCHECK: Extension = Extension(&super::Data {
     name: "amcheck",
     sql_name: "amcheck",
     version: "18.6",
@@ -34,7 +34,7 @@ pub const AMCHECK: Extension = Extension(&Data {
 
 /// `auth_delay`: a pause before a failed authentication is reported.
 #[cfg(feature = "ext-auth_delay")]
-pub const AUTH_DELAY: Extension = Extension(&Data {
+pub const AUTH_DELAY: Extension = Extension(&super::Data {
     name: "auth_delay",
     sql_name: "auth_delay",
     version: "18.6",
@@ -49,7 +49,7 @@ pub const AUTH_DELAY: Extension = Extension(&Data {
 
 /// `auto_explain`: logs execution plans of slow statements.
 #[cfg(feature = "ext-auto_explain")]
-pub const AUTO_EXPLAIN: Extension = Extension(&Data {
+pub const AUTO_EXPLAIN: Extension = Extension(&super::Data {
     name: "auto_explain",
     sql_name: "auto_explain",
     version: "18.6",
@@ -64,7 +64,7 @@ pub const AUTO_EXPLAIN: Extension = Extension(&Data {
 
 /// `basic_archive`: an archive module that copies WAL files to a directory.
 #[cfg(feature = "ext-basic_archive")]
-pub const BASIC_ARCHIVE: Extension = Extension(&Data {
+pub const BASIC_ARCHIVE: Extension = Extension(&super::Data {
     name: "basic_archive",
     sql_name: "basic_archive",
     version: "18.6",
@@ -79,7 +79,7 @@ pub const BASIC_ARCHIVE: Extension = Extension(&Data {
 
 /// `bloom`: bloom access method - signature file based index.
 #[cfg(feature = "ext-bloom")]
-pub const BLOOM: Extension = Extension(&Data {
+pub const BLOOM: Extension = Extension(&super::Data {
     name: "bloom",
     sql_name: "bloom",
     version: "18.6",
@@ -94,7 +94,7 @@ pub const BLOOM: Extension = Extension(&Data {
 
 /// `btree_gin`: support for indexing common datatypes in GIN.
 #[cfg(feature = "ext-btree_gin")]
-pub const BTREE_GIN: Extension = Extension(&Data {
+pub const BTREE_GIN: Extension = Extension(&super::Data {
     name: "btree_gin",
     sql_name: "btree_gin",
     version: "18.6",
@@ -109,7 +109,7 @@ pub const BTREE_GIN: Extension = Extension(&Data {
 
 /// `btree_gist`: support for indexing common datatypes in GiST.
 #[cfg(feature = "ext-btree_gist")]
-pub const BTREE_GIST: Extension = Extension(&Data {
+pub const BTREE_GIST: Extension = Extension(&super::Data {
     name: "btree_gist",
     sql_name: "btree_gist",
     version: "18.6",
@@ -124,7 +124,7 @@ pub const BTREE_GIST: Extension = Extension(&Data {
 
 /// `citext`: data type for case-insensitive character strings.
 #[cfg(feature = "ext-citext")]
-pub const CITEXT: Extension = Extension(&Data {
+pub const CITEXT: Extension = Extension(&super::Data {
     name: "citext",
     sql_name: "citext",
     version: "18.6",
@@ -139,7 +139,7 @@ pub const CITEXT: Extension = Extension(&Data {
 
 /// `cube`: data type for multidimensional cubes.
 #[cfg(feature = "ext-cube")]
-pub const CUBE: Extension = Extension(&Data {
+pub const CUBE: Extension = Extension(&super::Data {
     name: "cube",
     sql_name: "cube",
     version: "18.6",
@@ -154,7 +154,7 @@ pub const CUBE: Extension = Extension(&Data {
 
 /// `dblink`: connect to other PostgreSQL databases from within a database.
 #[cfg(feature = "ext-dblink")]
-pub const DBLINK: Extension = Extension(&Data {
+pub const DBLINK: Extension = Extension(&super::Data {
     name: "dblink",
     sql_name: "dblink",
     version: "18.6",
@@ -169,7 +169,7 @@ pub const DBLINK: Extension = Extension(&Data {
 
 /// `dict_int`: text search dictionary template for integers.
 #[cfg(feature = "ext-dict_int")]
-pub const DICT_INT: Extension = Extension(&Data {
+pub const DICT_INT: Extension = Extension(&super::Data {
     name: "dict_int",
     sql_name: "dict_int",
     version: "18.6",
@@ -184,7 +184,7 @@ pub const DICT_INT: Extension = Extension(&Data {
 
 /// `dict_xsyn`: text search dictionary template for extended synonym processing.
 #[cfg(feature = "ext-dict_xsyn")]
-pub const DICT_XSYN: Extension = Extension(&Data {
+pub const DICT_XSYN: Extension = Extension(&super::Data {
     name: "dict_xsyn",
     sql_name: "dict_xsyn",
     version: "18.6",
@@ -199,7 +199,7 @@ pub const DICT_XSYN: Extension = Extension(&Data {
 
 /// `earthdistance`: calculate great-circle distances on the surface of the Earth.
 #[cfg(feature = "ext-earthdistance")]
-pub const EARTHDISTANCE: Extension = Extension(&Data {
+pub const EARTHDISTANCE: Extension = Extension(&super::Data {
     name: "earthdistance",
     sql_name: "earthdistance",
     version: "18.6",
@@ -214,7 +214,7 @@ pub const EARTHDISTANCE: Extension = Extension(&Data {
 
 /// `file_fdw`: foreign-data wrapper for flat file access.
 #[cfg(feature = "ext-file_fdw")]
-pub const FILE_FDW: Extension = Extension(&Data {
+pub const FILE_FDW: Extension = Extension(&super::Data {
     name: "file_fdw",
     sql_name: "file_fdw",
     version: "18.6",
@@ -229,7 +229,7 @@ pub const FILE_FDW: Extension = Extension(&Data {
 
 /// `fuzzystrmatch`: determine similarities and distance between strings.
 #[cfg(feature = "ext-fuzzystrmatch")]
-pub const FUZZYSTRMATCH: Extension = Extension(&Data {
+pub const FUZZYSTRMATCH: Extension = Extension(&super::Data {
     name: "fuzzystrmatch",
     sql_name: "fuzzystrmatch",
     version: "18.6",
@@ -244,7 +244,7 @@ pub const FUZZYSTRMATCH: Extension = Extension(&Data {
 
 /// `hstore`: data type for storing sets of (key, value) pairs.
 #[cfg(feature = "ext-hstore")]
-pub const HSTORE: Extension = Extension(&Data {
+pub const HSTORE: Extension = Extension(&super::Data {
     name: "hstore",
     sql_name: "hstore",
     version: "18.6",
@@ -259,7 +259,7 @@ pub const HSTORE: Extension = Extension(&Data {
 
 /// `intagg`: integer aggregator and enumerator (obsolete).
 #[cfg(feature = "ext-intagg")]
-pub const INTAGG: Extension = Extension(&Data {
+pub const INTAGG: Extension = Extension(&super::Data {
     name: "intagg",
     sql_name: "intagg",
     version: "18.6",
@@ -274,7 +274,7 @@ pub const INTAGG: Extension = Extension(&Data {
 
 /// `intarray`: functions, operators, and index support for 1-D arrays of integers.
 #[cfg(feature = "ext-intarray")]
-pub const INTARRAY: Extension = Extension(&Data {
+pub const INTARRAY: Extension = Extension(&super::Data {
     name: "intarray",
     sql_name: "intarray",
     version: "18.6",
@@ -289,7 +289,7 @@ pub const INTARRAY: Extension = Extension(&Data {
 
 /// `isn`: data types for international product numbering standards.
 #[cfg(feature = "ext-isn")]
-pub const ISN: Extension = Extension(&Data {
+pub const ISN: Extension = Extension(&super::Data {
     name: "isn",
     sql_name: "isn",
     version: "18.6",
@@ -304,7 +304,7 @@ pub const ISN: Extension = Extension(&Data {
 
 /// `lo`: large object maintenance.
 #[cfg(feature = "ext-lo")]
-pub const LO: Extension = Extension(&Data {
+pub const LO: Extension = Extension(&super::Data {
     name: "lo",
     sql_name: "lo",
     version: "18.6",
@@ -319,7 +319,7 @@ pub const LO: Extension = Extension(&Data {
 
 /// `ltree`: data type for hierarchical tree-like structures.
 #[cfg(feature = "ext-ltree")]
-pub const LTREE: Extension = Extension(&Data {
+pub const LTREE: Extension = Extension(&super::Data {
     name: "ltree",
     sql_name: "ltree",
     version: "18.6",
@@ -334,7 +334,7 @@ pub const LTREE: Extension = Extension(&Data {
 
 /// `pageinspect`: inspect the contents of database pages at a low level.
 #[cfg(feature = "ext-pageinspect")]
-pub const PAGEINSPECT: Extension = Extension(&Data {
+pub const PAGEINSPECT: Extension = Extension(&super::Data {
     name: "pageinspect",
     sql_name: "pageinspect",
     version: "18.6",
@@ -349,7 +349,7 @@ pub const PAGEINSPECT: Extension = Extension(&Data {
 
 /// `passwordcheck`: refuses weak passwords.
 #[cfg(feature = "ext-passwordcheck")]
-pub const PASSWORDCHECK: Extension = Extension(&Data {
+pub const PASSWORDCHECK: Extension = Extension(&super::Data {
     name: "passwordcheck",
     sql_name: "passwordcheck",
     version: "18.6",
@@ -364,7 +364,7 @@ pub const PASSWORDCHECK: Extension = Extension(&Data {
 
 /// `pg_buffercache`: examine the shared buffer cache.
 #[cfg(feature = "ext-pg_buffercache")]
-pub const PG_BUFFERCACHE: Extension = Extension(&Data {
+pub const PG_BUFFERCACHE: Extension = Extension(&super::Data {
     name: "pg_buffercache",
     sql_name: "pg_buffercache",
     version: "18.6",
@@ -379,7 +379,7 @@ pub const PG_BUFFERCACHE: Extension = Extension(&Data {
 
 /// `pg_freespacemap`: examine the free space map (FSM).
 #[cfg(feature = "ext-pg_freespacemap")]
-pub const PG_FREESPACEMAP: Extension = Extension(&Data {
+pub const PG_FREESPACEMAP: Extension = Extension(&super::Data {
     name: "pg_freespacemap",
     sql_name: "pg_freespacemap",
     version: "18.6",
@@ -394,7 +394,7 @@ pub const PG_FREESPACEMAP: Extension = Extension(&Data {
 
 /// `pg_logicalinspect`: inspect logical decoding components.
 #[cfg(feature = "ext-pg_logicalinspect")]
-pub const PG_LOGICALINSPECT: Extension = Extension(&Data {
+pub const PG_LOGICALINSPECT: Extension = Extension(&super::Data {
     name: "pg_logicalinspect",
     sql_name: "pg_logicalinspect",
     version: "18.6",
@@ -409,7 +409,7 @@ pub const PG_LOGICALINSPECT: Extension = Extension(&Data {
 
 /// `pg_overexplain`: EXPLAIN options that dump more of a plan.
 #[cfg(feature = "ext-pg_overexplain")]
-pub const PG_OVEREXPLAIN: Extension = Extension(&Data {
+pub const PG_OVEREXPLAIN: Extension = Extension(&super::Data {
     name: "pg_overexplain",
     sql_name: "pg_overexplain",
     version: "18.6",
@@ -424,7 +424,7 @@ pub const PG_OVEREXPLAIN: Extension = Extension(&Data {
 
 /// `pg_prewarm`: prewarm relation data.
 #[cfg(feature = "ext-pg_prewarm")]
-pub const PG_PREWARM: Extension = Extension(&Data {
+pub const PG_PREWARM: Extension = Extension(&super::Data {
     name: "pg_prewarm",
     sql_name: "pg_prewarm",
     version: "18.6",
@@ -439,7 +439,7 @@ pub const PG_PREWARM: Extension = Extension(&Data {
 
 /// `pg_stat_statements`: track planning and execution statistics of all SQL statements executed.
 #[cfg(feature = "ext-pg_stat_statements")]
-pub const PG_STAT_STATEMENTS: Extension = Extension(&Data {
+pub const PG_STAT_STATEMENTS: Extension = Extension(&super::Data {
     name: "pg_stat_statements",
     sql_name: "pg_stat_statements",
     version: "18.6",
@@ -454,7 +454,7 @@ pub const PG_STAT_STATEMENTS: Extension = Extension(&Data {
 
 /// `pg_surgery`: extension to perform surgery on a damaged relation.
 #[cfg(feature = "ext-pg_surgery")]
-pub const PG_SURGERY: Extension = Extension(&Data {
+pub const PG_SURGERY: Extension = Extension(&super::Data {
     name: "pg_surgery",
     sql_name: "pg_surgery",
     version: "18.6",
@@ -469,7 +469,7 @@ pub const PG_SURGERY: Extension = Extension(&Data {
 
 /// `pg_trgm`: text similarity measurement and index searching based on trigrams.
 #[cfg(feature = "ext-pg_trgm")]
-pub const PG_TRGM: Extension = Extension(&Data {
+pub const PG_TRGM: Extension = Extension(&super::Data {
     name: "pg_trgm",
     sql_name: "pg_trgm",
     version: "18.6",
@@ -484,7 +484,7 @@ pub const PG_TRGM: Extension = Extension(&Data {
 
 /// `pg_visibility`: examine the visibility map (VM) and page-level visibility info.
 #[cfg(feature = "ext-pg_visibility")]
-pub const PG_VISIBILITY: Extension = Extension(&Data {
+pub const PG_VISIBILITY: Extension = Extension(&super::Data {
     name: "pg_visibility",
     sql_name: "pg_visibility",
     version: "18.6",
@@ -499,7 +499,7 @@ pub const PG_VISIBILITY: Extension = Extension(&Data {
 
 /// `pg_walinspect`: functions to inspect contents of PostgreSQL Write-Ahead Log.
 #[cfg(feature = "ext-pg_walinspect")]
-pub const PG_WALINSPECT: Extension = Extension(&Data {
+pub const PG_WALINSPECT: Extension = Extension(&super::Data {
     name: "pg_walinspect",
     sql_name: "pg_walinspect",
     version: "18.6",
@@ -514,7 +514,7 @@ pub const PG_WALINSPECT: Extension = Extension(&Data {
 
 /// `pgcrypto`: cryptographic functions, on OpenSSL 3.6.3 (Apache-2.0) with its legacy algorithms.
 #[cfg(feature = "ext-pgcrypto")]
-pub const PGCRYPTO: Extension = Extension(&Data {
+pub const PGCRYPTO: Extension = Extension(&super::Data {
     name: "pgcrypto",
     sql_name: "pgcrypto",
     version: "18.6",
@@ -529,7 +529,7 @@ pub const PGCRYPTO: Extension = Extension(&Data {
 
 /// `pgrowlocks`: show row-level locking information.
 #[cfg(feature = "ext-pgrowlocks")]
-pub const PGROWLOCKS: Extension = Extension(&Data {
+pub const PGROWLOCKS: Extension = Extension(&super::Data {
     name: "pgrowlocks",
     sql_name: "pgrowlocks",
     version: "18.6",
@@ -544,7 +544,7 @@ pub const PGROWLOCKS: Extension = Extension(&Data {
 
 /// `pgstattuple`: show tuple-level statistics.
 #[cfg(feature = "ext-pgstattuple")]
-pub const PGSTATTUPLE: Extension = Extension(&Data {
+pub const PGSTATTUPLE: Extension = Extension(&super::Data {
     name: "pgstattuple",
     sql_name: "pgstattuple",
     version: "18.6",
@@ -559,7 +559,7 @@ pub const PGSTATTUPLE: Extension = Extension(&Data {
 
 /// `postgres_fdw`: foreign-data wrapper for remote PostgreSQL servers.
 #[cfg(feature = "ext-postgres_fdw")]
-pub const POSTGRES_FDW: Extension = Extension(&Data {
+pub const POSTGRES_FDW: Extension = Extension(&super::Data {
     name: "postgres_fdw",
     sql_name: "postgres_fdw",
     version: "18.6",
@@ -574,7 +574,7 @@ pub const POSTGRES_FDW: Extension = Extension(&Data {
 
 /// `seg`: data type for representing line segments or floating-point intervals.
 #[cfg(feature = "ext-seg")]
-pub const SEG: Extension = Extension(&Data {
+pub const SEG: Extension = Extension(&super::Data {
     name: "seg",
     sql_name: "seg",
     version: "18.6",
@@ -589,7 +589,7 @@ pub const SEG: Extension = Extension(&Data {
 
 /// `autoinc`: functions for autoincrementing fields.
 #[cfg(feature = "ext-autoinc")]
-pub const AUTOINC: Extension = Extension(&Data {
+pub const AUTOINC: Extension = Extension(&super::Data {
     name: "autoinc",
     sql_name: "autoinc",
     version: "18.6",
@@ -604,7 +604,7 @@ pub const AUTOINC: Extension = Extension(&Data {
 
 /// `insert_username`: functions for tracking who changed a table.
 #[cfg(feature = "ext-insert_username")]
-pub const INSERT_USERNAME: Extension = Extension(&Data {
+pub const INSERT_USERNAME: Extension = Extension(&super::Data {
     name: "insert_username",
     sql_name: "insert_username",
     version: "18.6",
@@ -619,7 +619,7 @@ pub const INSERT_USERNAME: Extension = Extension(&Data {
 
 /// `moddatetime`: functions for tracking last modification time.
 #[cfg(feature = "ext-moddatetime")]
-pub const MODDATETIME: Extension = Extension(&Data {
+pub const MODDATETIME: Extension = Extension(&super::Data {
     name: "moddatetime",
     sql_name: "moddatetime",
     version: "18.6",
@@ -634,7 +634,7 @@ pub const MODDATETIME: Extension = Extension(&Data {
 
 /// `refint`: functions for implementing referential integrity (obsolete).
 #[cfg(feature = "ext-refint")]
-pub const REFINT: Extension = Extension(&Data {
+pub const REFINT: Extension = Extension(&super::Data {
     name: "refint",
     sql_name: "refint",
     version: "18.6",
@@ -649,7 +649,7 @@ pub const REFINT: Extension = Extension(&Data {
 
 /// `tablefunc`: functions that manipulate whole tables, including crosstab.
 #[cfg(feature = "ext-tablefunc")]
-pub const TABLEFUNC: Extension = Extension(&Data {
+pub const TABLEFUNC: Extension = Extension(&super::Data {
     name: "tablefunc",
     sql_name: "tablefunc",
     version: "18.6",
@@ -664,7 +664,7 @@ pub const TABLEFUNC: Extension = Extension(&Data {
 
 /// `tcn`: triggered change notifications.
 #[cfg(feature = "ext-tcn")]
-pub const TCN: Extension = Extension(&Data {
+pub const TCN: Extension = Extension(&super::Data {
     name: "tcn",
     sql_name: "tcn",
     version: "18.6",
@@ -679,7 +679,7 @@ pub const TCN: Extension = Extension(&Data {
 
 /// `test_decoding`: SQL-based test/example module for WAL logical decoding.
 #[cfg(feature = "ext-test_decoding")]
-pub const TEST_DECODING: Extension = Extension(&Data {
+pub const TEST_DECODING: Extension = Extension(&super::Data {
     name: "test_decoding",
     sql_name: "test_decoding",
     version: "18.6",
@@ -694,7 +694,7 @@ pub const TEST_DECODING: Extension = Extension(&Data {
 
 /// `tsm_system_rows`: TABLESAMPLE method which accepts number of rows as a limit.
 #[cfg(feature = "ext-tsm_system_rows")]
-pub const TSM_SYSTEM_ROWS: Extension = Extension(&Data {
+pub const TSM_SYSTEM_ROWS: Extension = Extension(&super::Data {
     name: "tsm_system_rows",
     sql_name: "tsm_system_rows",
     version: "18.6",
@@ -709,7 +709,7 @@ pub const TSM_SYSTEM_ROWS: Extension = Extension(&Data {
 
 /// `tsm_system_time`: TABLESAMPLE method which accepts time in milliseconds as a limit.
 #[cfg(feature = "ext-tsm_system_time")]
-pub const TSM_SYSTEM_TIME: Extension = Extension(&Data {
+pub const TSM_SYSTEM_TIME: Extension = Extension(&super::Data {
     name: "tsm_system_time",
     sql_name: "tsm_system_time",
     version: "18.6",
@@ -724,7 +724,7 @@ pub const TSM_SYSTEM_TIME: Extension = Extension(&Data {
 
 /// `unaccent`: text search dictionary that removes accents.
 #[cfg(feature = "ext-unaccent")]
-pub const UNACCENT: Extension = Extension(&Data {
+pub const UNACCENT: Extension = Extension(&super::Data {
     name: "unaccent",
     sql_name: "unaccent",
     version: "18.6",
@@ -739,7 +739,7 @@ pub const UNACCENT: Extension = Extension(&Data {
 
 /// `uuid-ossp`: generate universally unique identifiers (UUIDs).
 #[cfg(feature = "ext-uuid-ossp")]
-pub const UUID_OSSP: Extension = Extension(&Data {
+pub const UUID_OSSP: Extension = Extension(&super::Data {
     name: "uuid-ossp",
     sql_name: "uuid-ossp",
     version: "18.6",
@@ -754,7 +754,7 @@ pub const UUID_OSSP: Extension = Extension(&Data {
 
 /// `xml2`: XPath querying (without XSLT: libxslt's sources are not among the pinned ones).
 #[cfg(feature = "ext-xml2")]
-pub const XML2: Extension = Extension(&Data {
+pub const XML2: Extension = Extension(&super::Data {
     name: "xml2",
     sql_name: "xml2",
     version: "18.6",
@@ -769,7 +769,7 @@ pub const XML2: Extension = Extension(&Data {
 
 /// `pgtap`: unit testing for PostgreSQL.
 #[cfg(feature = "ext-pgtap")]
-pub const PGTAP: Extension = Extension(&Data {
+pub const PGTAP: Extension = Extension(&super::Data {
     name: "pgtap",
     sql_name: "pgtap",
     version: "1.3.4",
@@ -784,7 +784,7 @@ pub const PGTAP: Extension = Extension(&Data {
 
 /// `pg_partman`: manage partitioned tables by time or ID.
 #[cfg(feature = "ext-pg_partman")]
-pub const PG_PARTMAN: Extension = Extension(&Data {
+pub const PG_PARTMAN: Extension = Extension(&super::Data {
     name: "pg_partman",
     sql_name: "pg_partman",
     version: "5.5.0",
@@ -799,7 +799,7 @@ pub const PG_PARTMAN: Extension = Extension(&Data {
 
 /// `ip4r`: IPv4 and IPv6 range types with index support.
 #[cfg(feature = "ext-ip4r")]
-pub const IP4R: Extension = Extension(&Data {
+pub const IP4R: Extension = Extension(&super::Data {
     name: "ip4r",
     sql_name: "ip4r",
     version: "2.4.2",
@@ -814,7 +814,7 @@ pub const IP4R: Extension = Extension(&Data {
 
 /// `semver`: semantic version data type.
 #[cfg(feature = "ext-semver")]
-pub const SEMVER: Extension = Extension(&Data {
+pub const SEMVER: Extension = Extension(&super::Data {
     name: "semver",
     sql_name: "semver",
     version: "0.40.0",
@@ -829,7 +829,7 @@ pub const SEMVER: Extension = Extension(&Data {
 
 /// `prefix`: prefix range type for longest-prefix matches.
 #[cfg(feature = "ext-prefix")]
-pub const PREFIX: Extension = Extension(&Data {
+pub const PREFIX: Extension = Extension(&super::Data {
     name: "prefix",
     sql_name: "prefix",
     version: "1.2.10",
@@ -844,7 +844,7 @@ pub const PREFIX: Extension = Extension(&Data {
 
 /// `pgaudit`: auditing of sessions and objects through the log.
 #[cfg(feature = "ext-pgaudit")]
-pub const PGAUDIT: Extension = Extension(&Data {
+pub const PGAUDIT: Extension = Extension(&super::Data {
     name: "pgaudit",
     sql_name: "pgaudit",
     version: "18.0",
@@ -859,7 +859,7 @@ pub const PGAUDIT: Extension = Extension(&Data {
 
 /// `jsquery`: query language for jsonb, with index support.
 #[cfg(feature = "ext-jsquery")]
-pub const JSQUERY: Extension = Extension(&Data {
+pub const JSQUERY: Extension = Extension(&super::Data {
     name: "jsquery",
     sql_name: "jsquery",
     version: "1.2",
@@ -873,8 +873,10 @@ pub const JSQUERY: Extension = Extension(&Data {
 });
 
 /// `unit`: SI units data type.
+///
+/// Not in the feature `extensions`: GPL-3.0-or-later would hold for the whole program.
 #[cfg(feature = "ext-unit")]
-pub const UNIT: Extension = Extension(&Data {
+pub const UNIT: Extension = Extension(&super::Data {
     name: "unit",
     sql_name: "unit",
     version: "7.10",
@@ -888,8 +890,10 @@ pub const UNIT: Extension = Extension(&Data {
 });
 
 /// `numeral`: numeral, zahl and roman data types.
+///
+/// Not in the feature `extensions`: GPL-2.0-or-later would hold for the whole program.
 #[cfg(feature = "ext-numeral")]
-pub const NUMERAL: Extension = Extension(&Data {
+pub const NUMERAL: Extension = Extension(&super::Data {
     name: "numeral",
     sql_name: "numeral",
     version: "1.3",
@@ -904,7 +908,7 @@ pub const NUMERAL: Extension = Extension(&Data {
 
 /// `pg_rational`: bigint fractions.
 #[cfg(feature = "ext-pg_rational")]
-pub const PG_RATIONAL: Extension = Extension(&Data {
+pub const PG_RATIONAL: Extension = Extension(&super::Data {
     name: "pg_rational",
     sql_name: "pg_rational",
     version: "0.0.2",
@@ -919,7 +923,7 @@ pub const PG_RATIONAL: Extension = Extension(&Data {
 
 /// `pg_similarity`: similarity functions and operators.
 #[cfg(feature = "ext-pg_similarity")]
-pub const PG_SIMILARITY: Extension = Extension(&Data {
+pub const PG_SIMILARITY: Extension = Extension(&super::Data {
     name: "pg_similarity",
     sql_name: "pg_similarity",
     version: "1.0",
@@ -934,7 +938,7 @@ pub const PG_SIMILARITY: Extension = Extension(&Data {
 
 /// `rum`: RUM index access method: full-text search with ranking in the index.
 #[cfg(feature = "ext-rum")]
-pub const RUM: Extension = Extension(&Data {
+pub const RUM: Extension = Extension(&super::Data {
     name: "rum",
     sql_name: "rum",
     version: "1.3.15",
@@ -949,7 +953,7 @@ pub const RUM: Extension = Extension(&Data {
 
 /// `pg_sphere`: spherical data types, without HEALPix and MOC (their part is C++).
 #[cfg(feature = "ext-pg_sphere")]
-pub const PG_SPHERE: Extension = Extension(&Data {
+pub const PG_SPHERE: Extension = Extension(&super::Data {
     name: "pg_sphere",
     sql_name: "pg_sphere",
     version: "1.5.2",
@@ -964,7 +968,7 @@ pub const PG_SPHERE: Extension = Extension(&Data {
 
 /// `pg_hashids`: short ids from numbers (hashids), with the SQL names of iCyberon's extension.
 #[cfg(feature = "ext-pg_hashids")]
-pub const PG_HASHIDS: Extension = Extension(&Data {
+pub const PG_HASHIDS: Extension = Extension(&super::Data {
     name: "pg_hashids",
     sql_name: "pg_hashids",
     version: "1.3",
@@ -979,7 +983,7 @@ pub const PG_HASHIDS: Extension = Extension(&Data {
 
 /// `pg_uuidv7`: UUIDs of version 7, with the SQL names of fboulnois's extension.
 #[cfg(feature = "ext-pg_uuidv7")]
-pub const PG_UUIDV7: Extension = Extension(&Data {
+pub const PG_UUIDV7: Extension = Extension(&super::Data {
     name: "pg_uuidv7",
     sql_name: "pg_uuidv7",
     version: "1.6",
@@ -994,7 +998,7 @@ pub const PG_UUIDV7: Extension = Extension(&Data {
 
 /// `h3`: bindings for H3, a hexagonal hierarchical geospatial index.
 #[cfg(feature = "ext-h3")]
-pub const H3: Extension = Extension(&Data {
+pub const H3: Extension = Extension(&super::Data {
     name: "h3",
     sql_name: "h3",
     version: "4.2.3",
@@ -1009,7 +1013,7 @@ pub const H3: Extension = Extension(&Data {
 
 /// `pg_ivm`: incremental view maintenance: materialized views that follow their tables at once.
 #[cfg(feature = "ext-pg_ivm")]
-pub const PG_IVM: Extension = Extension(&Data {
+pub const PG_IVM: Extension = Extension(&super::Data {
     name: "pg_ivm",
     sql_name: "pg_ivm",
     version: "1.16",
@@ -1023,8 +1027,10 @@ pub const PG_IVM: Extension = Extension(&Data {
 });
 
 /// `pg_textsearch`: full-text search with BM25 ranking in the index.
+///
+/// Not in the feature `extensions`: PGlite's module was compiled without atomic instructions, so counters that its sessions share are plain memory and may lose an update when several write at once.
 #[cfg(feature = "ext-pg_textsearch")]
-pub const PG_TEXTSEARCH: Extension = Extension(&Data {
+pub const PG_TEXTSEARCH: Extension = Extension(&super::Data {
     name: "pg_textsearch",
     sql_name: "pg_textsearch",
     version: "1.5.1",

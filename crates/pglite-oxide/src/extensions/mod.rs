@@ -2,7 +2,8 @@
 //!
 //! `CREATE EXTENSION name` works with all of them, without naming any before. Naming one in a builder ([`crate::PgliteBuilder::extension`]) also creates it in the database that is
 //! opened, and makes the settings that some of them need at the server's start. Which ones are linked is decided by the cargo features `ext-NAME`; `extensions`, on by default,
-//! is all of them but those under the GPL, which are `extensions-gpl`. See `docs/EXTENSIONS.md` for the list.
+//! is all of them but those under the GPL, which are `extensions-gpl`, and those with another reason not to be linked unasked, which stands with their constants. See
+//! `docs/EXTENSIONS.md` for the list.
 //!
 //! ```no_run
 //! # fn main() -> pglite_oxide::Result<()> {
