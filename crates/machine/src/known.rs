@@ -10,6 +10,10 @@ use crate::sys::{self, Reservation, View};
 
 /// Layers beyond this are made fewer: each costs mappings in every copy.
 const LAYERS_MAX: usize = 6;
+/// Two threads compare more than this: one core does not use up what memory can give, and all guests wait meanwhile.
+const ALONE_MAX: u64 = 4 << 20;
+/// Bytes compared in one piece.
+const PIECE: u64 = 256 << 10;
 
 /// Contents that layers hold, and where they can be compared with the object. The mappings stay from copy to copy: making them anew costs more than comparing.
 pub(crate) struct Known {
@@ -65,23 +69,35 @@ impl Known {
 
     /// The contents of the object as layers: those it was copied as before, with one more where it has changed. Nobody writes to it meanwhile.
     pub(crate) fn copy(&mut self, file: &File) -> Result<Vec<Arc<Layer>>, Errno> {
-        let page = sys::page_size() as u64;
-        let mut found = Found::new();
+        let mut pieces = Vec::new();
+        let mut total = 0;
         let mut at = 0;
         // What has no page is zero and always was: pages only come, until the object gets another length.
         while let Some((start, end)) = sys::next_data(file, at)? {
-            let end = end.min(self.len);
-            if start >= end {
+            at = end.min(self.len);
+            if start >= at {
                 break;
             }
-            for at in (start..end).step_by(sys::page_size()) {
-                let now = self.now.bytes(at, end.min(at + page));
-                if now != self.then(at, now.len()) {
-                    found.add(at, page);
-                }
+            total += at - start;
+            for from in (start..at).step_by(usize::try_from(PIECE).unwrap_or(usize::MAX)) {
+                let now = self.now.bytes(from, at.min(from + PIECE));
+                pieces.push(Piece {
+                    at: from,
+                    now,
+                    then: self.then(from, now.len()),
+                });
             }
-            at = end;
         }
+        let found = if total > ALONE_MAX {
+            differing_in_two(&pieces)
+        } else {
+            differing(&pieces)
+        };
+        let page = sys::page_size() as u64;
+        let found = found.into_iter().fold(Found::new(), |mut all, at| {
+            all.add(at, page);
+            all
+        });
         self.add(&found)?;
         if self.layers.len() > LAYERS_MAX {
             self.merge()?;
@@ -109,6 +125,44 @@ impl Known {
         self.layers.truncate(keep);
         self.add(&found)
     }
+}
+
+/// A part of the object, and what it was.
+struct Piece<'a> {
+    at: u64,
+    now: &'a [u8],
+    then: &'a [u8],
+}
+
+/// Where the pages begin that are not what they were.
+fn differing(pieces: &[Piece<'_>]) -> Vec<u64> {
+    let page = sys::page_size();
+    let mut found = Vec::new();
+    for piece in pieces {
+        let pages = piece.now.chunks(page).zip(piece.then.chunks(page));
+        let places = (piece.at..).step_by(page);
+        found.extend(
+            places
+                .zip(pages)
+                .filter(|(_, (now, then))| now != then)
+                .map(|(at, _)| at),
+        );
+    }
+    found
+}
+
+/// The same, in the same order, by this thread and another one.
+fn differing_in_two(pieces: &[Piece<'_>]) -> Vec<u64> {
+    let (first, second) = pieces.split_at(pieces.len() / 2);
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().name("pg:compare".to_owned());
+        let other = builder.spawn_scoped(scope, || differing(second));
+        let mut found = differing(first);
+        // Without another thread, or its answer, this one does all of it.
+        let rest = other.ok().and_then(|other| other.join().ok());
+        found.extend(rest.unwrap_or_else(|| differing(second)));
+        found
+    })
 }
 
 #[cfg(test)]
@@ -159,6 +213,31 @@ mod tests {
         for (layers, all) in copies {
             assert!(contents(&layers, len) == all);
         }
+    }
+
+    #[test]
+    fn two_threads_find_what_one_does() {
+        let page = sys::page_size() as u64;
+        let len = ALONE_MAX + 64 * page;
+        let file = sys::memory_object(c"test", len).unwrap();
+        for at in (0..len).step_by(sys::page_size()) {
+            file.write_all_at(b"first", at).unwrap();
+        }
+        let mut known = Known::of(&file, len, Vec::new()).unwrap();
+        assert_eq!(known.copy(&file).unwrap()[0].len(), len);
+        // Far enough from each other to be runs of their own.
+        let changed = [0, 100, len / page / 2, len / page - 1];
+        for at in changed {
+            file.write_all_at(b"second", at * page).unwrap();
+        }
+        let layers = known.copy(&file).unwrap();
+        assert_eq!(
+            layers[1].len(),
+            u64::try_from(changed.len()).unwrap() * page
+        );
+        let mut all = vec![0; usize::try_from(len).unwrap()];
+        file.read_exact_at(&mut all, 0).unwrap();
+        assert!(contents(&layers, len) == all);
     }
 
     #[test]
