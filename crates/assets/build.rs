@@ -30,18 +30,5 @@ fn locate(assets: &Assets) -> Result<(), Box<dyn Error>> {
             image.fingerprint
         );
     }
-    let mut list = String::from("&[\n");
-    for (name, extension) in assets.enabled_extensions()? {
-        let image = extension.image.as_ref();
-        let image = image.ok_or_else(|| format!("there are no files of extension {name}"))?;
-        let path = assets.dir.join(&image.file);
-        list.push_str(&format!(
-            "    ({name:?}, &Aligned(*include_bytes!({path:?})), {:?}),\n",
-            image.fingerprint
-        ));
-    }
-    list.push(']');
-    let dir = std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?;
-    std::fs::write(std::path::Path::new(&dir).join("extensions.rs"), list)?;
-    Ok(())
+    build::embed_extensions(assets)
 }

@@ -1,4 +1,4 @@
-//! PostgreSQL's extensions compiled ahead of time: side modules of the server in `pglite-oxide-aot`, linked by the features `ext-NAME`; and for those that are
+//! PostgreSQL's extensions compiled ahead of time: side modules of the server in `pglite-oxide-aot`, linked by the features `ext-NAME` (those under the GPL are in `pglite-oxide-extensions-gpl`); and for those that are
 //! loaded at run time, the names of the server's functions (feature `packs`).
 //!
 //! The objects are found as the server's are; without assets there are none of them here. No logic is here either.

@@ -1,10 +1,11 @@
 //! What the build scripts of the crates with compiled modules and images have in common.
 
-use std::env;
 use std::error::Error;
+use std::fmt::Write as _;
 use std::path::Path;
+use std::{env, fs};
 
-use super::{Assets, VARIABLES, find, without_assets};
+use super::{Assets, ExtensionFiles, VARIABLES, find, without_assets};
 
 /// Whether a feature of the crate whose build script this runs in is on, by cargo's spelling of it: `GUEST_TESTS`.
 #[must_use]
@@ -77,5 +78,59 @@ pub fn link(path: &Path, members: Members) -> Result<(), Box<dyn Error>> {
     };
     println!("cargo::rustc-link-search=native={}", dir.display());
     println!("cargo::rustc-link-lib=static:{whole}-bundle={name}");
+    Ok(())
+}
+
+/// Links the side modules of the enabled extensions, and writes their descriptors to `libraries.rs`, which the crate includes beside a `use` of the machine's `Library`.
+///
+/// # Errors
+/// When an extension is not among the assets, or the file cannot be written.
+pub fn link_extensions(assets: &Assets) -> Result<(), Box<dyn Error>> {
+    let mut symbols = Vec::new();
+    let enabled = assets.enabled_extensions()?;
+    for (name, file) in enabled
+        .into_iter()
+        .flat_map(|(_, extension)| &extension.libraries)
+    {
+        link(&assets.dir.join(file), Members::Needed)?;
+        symbols.push(ExtensionFiles::symbol(name));
+    }
+    let mut text = String::from(
+        "// SAFETY: each library defines its name as a constant, immutable `struct pgl_library`, which `Library` mirrors; the machine checks its ABI version first.\nunsafe extern \"C\" {\n",
+    );
+    for symbol in &symbols {
+        writeln!(text, "    safe static {symbol}: Library;")?;
+    }
+    text.push_str("}\n\npub(super) static LIBRARIES: &[&Library] = &[\n");
+    for symbol in &symbols {
+        writeln!(text, "    &{symbol},")?;
+    }
+    text.push_str("];\n");
+    write("libraries.rs", &text)
+}
+
+/// Writes the images of the enabled extensions to `extensions.rs`, an expression that the crate includes beside a `use` of the assets crate's `Aligned` and `Linked`.
+///
+/// # Errors
+/// When an extension or its image is not among the assets, or the file cannot be written.
+pub fn embed_extensions(assets: &Assets) -> Result<(), Box<dyn Error>> {
+    let mut text = String::from("&[\n");
+    for (name, extension) in assets.enabled_extensions()? {
+        let image = extension.image.as_ref();
+        let image = image.ok_or_else(|| format!("there are no files of extension {name}"))?;
+        let path = assets.dir.join(&image.file);
+        writeln!(
+            text,
+            "    Linked {{ name: {name:?}, bytes: &Aligned(*include_bytes!({path:?})), fingerprint: {:?} }},",
+            image.fingerprint
+        )?;
+    }
+    text.push(']');
+    write("extensions.rs", &text)
+}
+
+fn write(name: &str, text: &str) -> Result<(), Box<dyn Error>> {
+    let dir = env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?;
+    fs::write(Path::new(&dir).join(name), text)?;
     Ok(())
 }

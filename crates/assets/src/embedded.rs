@@ -18,11 +18,11 @@ pub fn template() -> Result<Tree<'static>, ImageError> {
     linked::template()
 }
 
-/// What the linked extensions install, by the extension's name: trees below the installation prefix, to be laid over [`share`]'s.
+/// What the linked extensions install: trees below the installation prefix, to be laid over [`share`]'s.
 ///
 /// # Errors
 /// When a linked image is not the one the build found.
-pub fn extensions() -> Result<Vec<(&'static str, Tree<'static>)>, ImageError> {
+pub fn extensions() -> Result<Vec<Tree<'static>>, ImageError> {
     linked::extensions()
 }
 
@@ -34,64 +34,32 @@ pub fn manifest() -> &'static str {
 
 #[cfg(not(pglite_oxide_no_assets))]
 mod linked {
-    use std::fmt::Write as _;
-
     use super::{ImageError, Tree};
+    use crate::{Aligned, Linked};
 
-    /// Puts the bytes on a page boundary, so that whole pages of them can be used in place.
-    #[repr(C, align(4096))]
-    struct Aligned<T: ?Sized>(T);
-
-    static SHARE: &Aligned<[u8]> = &Aligned(*include_bytes!(env!("PGLITE_OXIDE_SHARE_IMAGE")));
-    static TEMPLATE: &Aligned<[u8]> =
-        &Aligned(*include_bytes!(env!("PGLITE_OXIDE_TEMPLATE_IMAGE")));
-    static EXTENSIONS: &[(&str, &Aligned<[u8]>, &str)] =
-        include!(concat!(env!("OUT_DIR"), "/extensions.rs"));
+    static SHARE: Linked = Linked {
+        name: "share.img",
+        bytes: &Aligned(*include_bytes!(env!("PGLITE_OXIDE_SHARE_IMAGE"))),
+        fingerprint: env!("PGLITE_OXIDE_SHARE_FINGERPRINT"),
+    };
+    static TEMPLATE: Linked = Linked {
+        name: "template.img",
+        bytes: &Aligned(*include_bytes!(env!("PGLITE_OXIDE_TEMPLATE_IMAGE"))),
+        fingerprint: env!("PGLITE_OXIDE_TEMPLATE_FINGERPRINT"),
+    };
+    static EXTENSIONS: &[Linked] = include!(concat!(env!("OUT_DIR"), "/extensions.rs"));
     pub(super) const MANIFEST: &str = include_str!(env!("PGLITE_OXIDE_MANIFEST"));
 
-    fn open(name: &str, bytes: &'static [u8], wanted: &str) -> Result<Tree<'static>, ImageError> {
-        let tree = Tree::parse(name, bytes)?;
-        let found = tree
-            .fingerprint()
-            .iter()
-            .fold(String::new(), |mut out, byte| {
-                let _ = write!(out, "{byte:02x}");
-                out
-            });
-        if found != wanted {
-            let (image, field, wanted) =
-                (name.to_owned(), "fingerprint".to_owned(), wanted.to_owned());
-            return Err(ImageError::Field {
-                image,
-                field,
-                wanted,
-                found,
-            });
-        }
-        Ok(tree)
-    }
-
     pub(super) fn share() -> Result<Tree<'static>, ImageError> {
-        open(
-            "share.img",
-            &SHARE.0,
-            env!("PGLITE_OXIDE_SHARE_FINGERPRINT"),
-        )
+        SHARE.open()
     }
 
-    pub(super) fn extensions() -> Result<Vec<(&'static str, Tree<'static>)>, ImageError> {
-        EXTENSIONS
-            .iter()
-            .map(|(name, bytes, wanted)| Ok((*name, open(name, &bytes.0, wanted)?)))
-            .collect()
+    pub(super) fn extensions() -> Result<Vec<Tree<'static>>, ImageError> {
+        EXTENSIONS.iter().map(Linked::open).collect()
     }
 
     pub(super) fn template() -> Result<Tree<'static>, ImageError> {
-        open(
-            "template.img",
-            &TEMPLATE.0,
-            env!("PGLITE_OXIDE_TEMPLATE_FINGERPRINT"),
-        )
+        TEMPLATE.open()
     }
 }
 
@@ -109,7 +77,7 @@ mod linked {
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "the twin with assets may fail")]
-    pub(super) fn extensions() -> Result<Vec<(&'static str, Tree<'static>)>, ImageError> {
+    pub(super) fn extensions() -> Result<Vec<Tree<'static>>, ImageError> {
         Ok(Vec::new())
     }
 

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod image;
+mod linked;
 mod writer;
 
 #[cfg(feature = "embedded")]
@@ -16,4 +17,5 @@ mod embedded;
 pub use embedded::{extensions, manifest, share, template};
 
 pub use image::{Entry, ImageError, Kind, Tree};
+pub use linked::{Aligned, Linked};
 pub use writer::{TreeWriter, WriteError};

@@ -1,20 +1,32 @@
-//! The compiled modules of this build, whichever crates of them the features turn on.
+//! What is linked into this build, whichever crates of it the features turn on.
 
 pub(crate) use pglite_oxide_aot::{FINGERPRINT, Module, TARGET, postgres};
-
-#[cfg(feature = "side-modules")]
-pub(crate) use pglite_oxide_aot_extensions::libraries;
 #[cfg(feature = "tools")]
 pub(crate) use pglite_oxide_aot_tools::tools;
-
-/// The twin without extensions.
-#[cfg(not(feature = "side-modules"))]
-pub(crate) fn libraries() -> &'static [&'static pglite_oxide_machine::Library] {
-    &[]
-}
+use pglite_oxide_assets::{ImageError, Tree};
+use pglite_oxide_machine::Library;
 
 /// The twin without client programs.
 #[cfg(not(feature = "tools"))]
 pub(crate) fn tools() -> Option<&'static Module> {
     None
+}
+
+/// The side modules of the linked extensions.
+pub(crate) fn libraries() -> Vec<&'static Library> {
+    let linked: &[&[&Library]] = &[
+        #[cfg(feature = "side-modules")]
+        pglite_oxide_aot_extensions::libraries(),
+        #[cfg(feature = "side-modules-gpl")]
+        pglite_oxide_extensions_gpl::libraries(),
+    ];
+    linked.concat()
+}
+
+/// What the linked extensions install.
+pub(crate) fn extension_files() -> Result<Vec<Tree<'static>>, ImageError> {
+    let files = pglite_oxide_assets::extensions()?;
+    #[cfg(feature = "side-modules-gpl")]
+    let files = [files, pglite_oxide_extensions_gpl::files()?].concat();
+    Ok(files)
 }

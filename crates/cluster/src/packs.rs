@@ -132,7 +132,7 @@ fn load(pack: &Pack, exports: &'static Exports) -> Result<Vec<&'static Library>,
                     &library.name,
                     bytes,
                     exports,
-                    linked::libraries(),
+                    &linked::libraries(),
                 )
                 .map_err(|error| refused(pack, &library.name, error))?;
                 loaded.entry(key).or_insert(found)

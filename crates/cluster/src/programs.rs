@@ -42,11 +42,11 @@ pub(crate) fn of(packs: &[Pack]) -> Result<Programs, StartError> {
     }
     let postgres = linked::postgres().ok_or(StartError::NoAssets)?;
     let files = world::in_memory(pglite_oxide_assets::share()?)?;
-    for (_, tree) in pglite_oxide_assets::extensions()? {
+    for tree in linked::extension_files()? {
         world::add_tree(&files, tree)?;
     }
     let loaded = packs::add(&files, packs)?;
-    let libraries: Vec<_> = linked::libraries().iter().copied().chain(loaded).collect();
+    let libraries = [linked::libraries(), loaded].concat();
     let machine = NativeMachine::with_libraries(&[postgres], &libraries)?;
     if let Some(tools) = known.tools {
         machine.add_multicall(tools)?;

@@ -416,10 +416,15 @@ impl Catalogue {
         Ok((version.clone(), source.licence.clone()))
     }
 
+    /// Whether whoever links it takes on more than a notice: such extensions are in a crate of their own.
+    pub fn is_copyleft(&self, extension: &Extension) -> Result<bool> {
+        Ok(self.provenance(extension)?.1.starts_with("GPL"))
+    }
+
     /// Why an extension is no part of the feature `extensions`; `None` for one that is.
     pub fn opt_in(&self, extension: &Extension) -> Result<Option<OptIn>> {
-        let (_, licence) = self.provenance(extension)?;
-        if licence.starts_with("GPL") {
+        if self.is_copyleft(extension)? {
+            let (_, licence) = self.provenance(extension)?;
             return Ok(Some(OptIn {
                 group: Some(COPYLEFT),
                 reason: format!("{licence} would hold for the whole program"),

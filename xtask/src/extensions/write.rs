@@ -16,18 +16,28 @@ const END: &str = "extensions: end";
 pub(super) fn outputs(workspace: &Path, catalogue: &Catalogue) -> Result<Vec<(PathBuf, String)>> {
     let crates = workspace.join("crates");
     let mut outputs = Vec::new();
-    for (name, besides, below) in [
-        ("aot-extensions", "", &[][..]),
-        ("assets", "", &[]),
+    // What the feature of a free extension turns on in the crate itself and in those below, and what that of a copyleft one does; none where the crate has no such extensions.
+    for (name, free, copyleft) in [
+        ("aot-extensions", Some(&[][..]), None),
+        ("assets", Some(&[]), None),
+        ("extensions-gpl", None, Some(&[][..])),
         (
             "cluster",
-            "\"side-modules\", ",
-            &["pglite-oxide-aot-extensions", "pglite-oxide-assets"],
+            Some(&[
+                "side-modules",
+                "pglite-oxide-aot-extensions/",
+                "pglite-oxide-assets/",
+            ]),
+            Some(&["side-modules-gpl", "pglite-oxide-extensions-gpl/"]),
         ),
-        ("pglite-oxide", "", &["pglite-oxide-cluster"]),
+        (
+            "pglite-oxide",
+            Some(&["pglite-oxide-cluster/"]),
+            Some(&["pglite-oxide-cluster/"]),
+        ),
     ] {
         let path = crates.join(name).join("Cargo.toml");
-        let block = features(catalogue, besides, below)?;
+        let block = features(catalogue, free, copyleft)?;
         outputs.push((path.clone(), between(&path, &block)?));
     }
     outputs.push((
@@ -67,39 +77,53 @@ fn between(path: &Path, block: &str) -> Result<String> {
     Ok(out)
 }
 
-/// `besides` is what the feature of each extension turns on in the crate itself, `below` the crates whose features of the same name it does.
-fn features(catalogue: &Catalogue, besides: &str, below: &[&str]) -> Result<String> {
-    let mut text = String::new();
-    let mut groups: Vec<(&str, String)> = vec![("extensions", String::new())];
+/// The features of a crate that has free or copyleft extensions, or both: `free` and `copyleft` are what theirs turn on, where a name that ends in a slash stands for the feature of the same name there.
+fn features(
+    catalogue: &Catalogue,
+    free: Option<&[&str]>,
+    copyleft: Option<&[&str]>,
+) -> Result<String> {
+    let mut groups: Vec<(&str, String)> = Vec::new();
+    let mut single = String::new();
     for extension in catalogue.built() {
-        let group = match catalogue.opt_in(extension)? {
-            None => "extensions",
-            Some(OptIn {
-                group: Some(group), ..
-            }) => group,
-            Some(OptIn { group: None, .. }) => continue,
+        let on = if catalogue.is_copyleft(extension)? {
+            copyleft
+        } else {
+            free
         };
-        let line = format!("    \"ext-{}\",\n", extension.name);
-        match groups.iter_mut().find(|(known, _)| *known == group) {
-            Some((_, lines)) => lines.push_str(&line),
-            None => groups.push((group, line)),
+        let Some(on) = on else {
+            continue;
+        };
+        let feature = format!("ext-{}", extension.name);
+        let opt_in = catalogue.opt_in(extension)?;
+        let group = match &opt_in {
+            None => Some("extensions"),
+            Some(opt_in) => opt_in.group,
+        };
+        if let Some(group) = group {
+            let line = format!("    \"{feature}\",\n");
+            match groups.iter_mut().find(|(known, _)| *known == group) {
+                Some((_, lines)) => lines.push_str(&line),
+                None => groups.push((group, line)),
+            }
         }
-    }
-    for (group, lines) in groups {
-        let _ = write!(text, "{group} = [\n{lines}]\n");
-    }
-    for extension in catalogue.built() {
-        let name = &extension.name;
-        if let Some(opt_in) = catalogue.opt_in(extension)? {
-            let _ = writeln!(text, "# Not in `extensions`: {}.", opt_in.reason);
+        if let Some(opt_in) = opt_in {
+            let _ = writeln!(single, "# Not in `extensions`: {}.", opt_in.reason);
         }
-        let on: Vec<String> = below
+        let on: Vec<String> = on
             .iter()
-            .map(|package| format!("\"{package}/ext-{name}\""))
+            .map(|name| match name.strip_suffix('/') {
+                Some(package) => format!("\"{package}/{feature}\""),
+                None => format!("\"{name}\""),
+            })
             .collect();
-        let _ = writeln!(text, "ext-{name} = [{besides}{}]", on.join(", "));
+        let _ = writeln!(single, "{feature} = [{}]", on.join(", "));
     }
-    Ok(text)
+    let groups: String = groups
+        .into_iter()
+        .map(|(group, lines)| format!("{group} = [\n{lines}]\n"))
+        .collect();
+    Ok(groups + &single)
 }
 
 fn constants(catalogue: &Catalogue) -> Result<String> {

@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 use crate::suite;
 
 /// What is published; everything else in the workspace is for development.
-const CRATES: [&str; 12] = [
+const CRATES: [&str; 13] = [
     "asset-locator",
     "kernel",
     "machine",
@@ -20,6 +20,7 @@ const CRATES: [&str; 12] = [
     "aot-extensions",
     "aot-tools",
     "assets",
+    "extensions-gpl",
     "pack",
     "cluster",
     "pglite-oxide",

@@ -1,9 +1,10 @@
 //! The workspace as it would be published: each crate with the assets it needs inside.
 //!
 //! `aot`, `aot-extensions` and `aot-tools` get the static libraries, `assets` the images, all under `prebuilt/<target>` where their build scripts look first: whoever uses the
-//! published crates builds nothing of PostgreSQL. The server alone takes most of what a registry allows one crate, hence three of them.
+//! published crates builds nothing of PostgreSQL. The server alone takes most of what a registry allows one crate, hence three of them. Extensions under the GPL are in
+//! `extensions-gpl` only, and have their sources beside them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,10 @@ use pglite_oxide_asset_locator::{
 };
 
 use super::CRATES;
-use crate::cache::remove_tree;
+use crate::cache::{Cache, remove_tree};
+use crate::extensions::Catalogue;
+use crate::fetch::{Fetcher, Pinned};
+use crate::progress::Progress;
 use crate::{assets, suite};
 
 /// What the published crates' tests need besides: a member of the staged workspace that is not published.
@@ -35,6 +39,7 @@ pub(super) fn run(root: &Path) -> Result<Staged> {
     fs::create_dir_all(root.join("crates"))?;
     let target = assets::host_target()?;
     let found = locator::find(&target)?;
+    let copyleft = Copyleft::read(&workspace)?;
     let manifest = fs::read_to_string(workspace.join("Cargo.toml"))?;
     fs::write(root.join("Cargo.toml"), narrowed(&manifest)?)?;
     fs::copy(workspace.join("Cargo.lock"), root.join("Cargo.lock"))?;
@@ -53,7 +58,7 @@ pub(super) fn run(root: &Path) -> Result<Staged> {
         } else {
             fs::write(to.join("README.md"), readme(&to)?)?;
         }
-        let part = part(name, &found);
+        let part = part(name, &found, &copyleft);
         // Where others' software is, or where a user looks for what it is.
         if part.is_some() || *name == "pglite-oxide" {
             add("NOTICE.md")?;
@@ -62,10 +67,14 @@ pub(super) fn run(root: &Path) -> Result<Staged> {
         if let Some(part) = part {
             place(&found.dir, &to.join(PREBUILT).join(&target), part)?;
         }
-        if *name == "toolchain" {
+        match *name {
             // Its recipes need the runtime's sources; the profile is for the server's objects only.
-            copy_tree(&workspace.join("guest"), &to.join("guest"))?;
-            remove_tree(&to.join("guest/profile"))?;
+            "toolchain" => {
+                copy_tree(&workspace.join("guest"), &to.join("guest"))?;
+                remove_tree(&to.join("guest/profile"))?;
+            }
+            "extensions-gpl" => copyleft.add_sources(&to.join("sources"))?,
+            _ => {}
         }
     }
     Ok(Staged {
@@ -74,8 +83,42 @@ pub(super) fn run(root: &Path) -> Result<Staged> {
     })
 }
 
+/// The extensions that are apart from the others.
+struct Copyleft {
+    names: BTreeSet<String>,
+    sources: Vec<Pinned>,
+}
+
+impl Copyleft {
+    fn read(workspace: &Path) -> Result<Self> {
+        let catalogue = Catalogue::read(&workspace.join("guest"))?;
+        let mut all = Self {
+            names: BTreeSet::new(),
+            sources: Vec::new(),
+        };
+        for extension in catalogue.built() {
+            if catalogue.is_copyleft(extension)? {
+                all.names.insert(extension.name.clone());
+                all.sources.extend(catalogue.pinned(extension)?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Their licence wants the sources to come with the objects; what is built of them, and how, is in the catalogue of the toolchain's crate.
+    fn add_sources(&self, to: &Path) -> Result<()> {
+        fs::create_dir_all(to)?;
+        let cache = Cache::open(&locator::cache_root()?, Progress::new())?;
+        let fetcher = Fetcher::new(&cache);
+        for source in &self.sources {
+            fs::copy(fetcher.get(source)?, to.join(source.file))?;
+        }
+        Ok(())
+    }
+}
+
 /// The assets that belong into a crate, if any do.
-fn part(name: &str, found: &Assets) -> Option<Manifest> {
+fn part(name: &str, found: &Assets, copyleft: &Copyleft) -> Option<Manifest> {
     let whole = &found.manifest;
     let linked = |modules: &[&str]| Manifest {
         // What the libraries were made from is in the manifest that `assets` hands out.
@@ -94,26 +137,36 @@ fn part(name: &str, found: &Assets) -> Option<Manifest> {
     match name {
         "aot" => Some(linked(&["postgres"])),
         "aot-extensions" => Some(Manifest {
-            extensions: extensions(whole, |files| files.image = None),
+            extensions: extensions(whole, |name, files| {
+                files.image = None;
+                !copyleft.names.contains(name)
+            }),
             ..linked(&["exports"])
+        }),
+        "extensions-gpl" => Some(Manifest {
+            extensions: extensions(whole, |name, _| copyleft.names.contains(name)),
+            ..linked(&[])
         }),
         "aot-tools" => Some(linked(&["tools"])),
         "assets" => Some(Manifest {
             libraries: BTreeMap::new(),
-            extensions: extensions(whole, |files| files.libraries.clear()),
+            extensions: extensions(whole, |name, files| {
+                files.libraries.clear();
+                !copyleft.names.contains(name)
+            }),
             ..whole.clone()
         }),
         _ => None,
     }
 }
 
-/// The extensions with a part of their files.
+/// The extensions that `keep` keeps, with what it keeps of their files.
 fn extensions(
     manifest: &Manifest,
-    leave_out: impl Fn(&mut ExtensionFiles),
+    keep: impl Fn(&str, &mut ExtensionFiles) -> bool,
 ) -> BTreeMap<String, ExtensionFiles> {
     let mut part = manifest.extensions.clone();
-    part.values_mut().for_each(leave_out);
+    part.retain(|name, files| keep(name, files));
     part
 }
 
@@ -135,13 +188,13 @@ fn narrowed(manifest: &str) -> Result<String> {
 fn readme(package: &Path) -> Result<String> {
     let manifest: toml::Table = toml::from_str(&fs::read_to_string(package.join("Cargo.toml"))?)?;
     let field = |name: &str| {
-        manifest["package"]
-            .get(name)
-            .and_then(toml::Value::as_str)
-            .with_context(|| format!("{} has no {name}", package.display()))
+        let value = manifest["package"].get(name).and_then(toml::Value::as_str);
+        value.with_context(|| format!("{} has no {name}", package.display()))
     };
+    // Else the workspace's.
+    let licence = field("license").unwrap_or("Apache-2.0 or MIT");
     Ok(format!(
-        "# {}\n\n{}.\n\nA part of [pglite-oxide](https://crates.io/crates/pglite-oxide), of the same version and for no other use. Licensed under Apache-2.0 or MIT; compiled-in software under what `NOTICE.md` says, if there is one.\n",
+        "# {}\n\n{}.\n\nA part of [pglite-oxide](https://crates.io/crates/pglite-oxide), of the same version and for no other use. Licensed under {licence}; compiled-in software under what `NOTICE.md` says, if there is one.\n",
         field("name")?,
         field("description")?
     ))
