@@ -14,14 +14,13 @@ pub(crate) fn tools() -> Option<&'static Module> {
 
 /// The side modules of the linked extensions.
 pub(crate) fn libraries() -> Vec<&'static Library> {
-    [
+    let linked: &[&[&Library]] = &[
         #[cfg(feature = "side-modules")]
         pglite_oxide_aot_extensions::libraries(),
         #[cfg(feature = "side-modules-gpl")]
         pglite_oxide_extensions_gpl::libraries(),
-        &[],
-    ]
-    .concat()
+    ];
+    linked.concat()
 }
 
 /// What the linked extensions install.
