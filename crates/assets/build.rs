@@ -33,9 +33,13 @@ fn locate() -> Result<(), Box<dyn Error>> {
         "cargo::rustc-env=PGLITE_OXIDE_MANIFEST={}",
         assets.dir.join(locator::MANIFEST_FILE).display()
     );
-    for name in ["share", "template"] {
-        let (path, image) = assets.image(name)?;
-        let name = name.to_uppercase();
+    // With ICU, what initdb leaves has its collations.
+    let template = match std::env::var_os("CARGO_FEATURE_EXT_ICU") {
+        Some(_) => "template-icu",
+        None => "template",
+    };
+    for (name, image) in [("SHARE", "share"), ("TEMPLATE", template)] {
+        let (path, image) = assets.image(image)?;
         println!(
             "cargo::rustc-env=PGLITE_OXIDE_{name}_IMAGE={}",
             path.display()
@@ -47,8 +51,9 @@ fn locate() -> Result<(), Box<dyn Error>> {
     }
     let mut list = String::from("&[\n");
     for (name, extension) in assets.enabled_extensions()? {
-        let image = extension.image.as_ref();
-        let image = image.ok_or_else(|| format!("there are no files of extension {name}"))?;
+        let Some(image) = &extension.image else {
+            continue;
+        };
         let path = assets.dir.join(&image.file);
         list.push_str(&format!(
             "    ({name:?}, &Aligned(*include_bytes!({path:?})), {:?}),\n",

@@ -18,6 +18,12 @@ pub fn template() -> Result<Tree<'static>, ImageError> {
     linked::template()
 }
 
+/// The fingerprint of [`template()`]'s image, hex: programs of one build can have one of two, with ICU's collations and without. Empty in a build without assets.
+#[must_use]
+pub fn template_fingerprint() -> &'static str {
+    linked::TEMPLATE_FINGERPRINT
+}
+
 /// What the linked extensions install, by the extension's name: trees below the installation prefix, to be laid over [`share`]'s.
 ///
 /// # Errors
@@ -48,6 +54,7 @@ mod linked {
     static EXTENSIONS: &[(&str, &Aligned<[u8]>, &str)] =
         include!(concat!(env!("OUT_DIR"), "/extensions.rs"));
     pub(super) const MANIFEST: &str = include_str!(env!("PGLITE_OXIDE_MANIFEST"));
+    pub(super) const TEMPLATE_FINGERPRINT: &str = env!("PGLITE_OXIDE_TEMPLATE_FINGERPRINT");
 
     fn open(name: &str, bytes: &'static [u8], wanted: &str) -> Result<Tree<'static>, ImageError> {
         let tree = Tree::parse(name, bytes)?;
@@ -87,11 +94,7 @@ mod linked {
     }
 
     pub(super) fn template() -> Result<Tree<'static>, ImageError> {
-        open(
-            "template.img",
-            &TEMPLATE.0,
-            env!("PGLITE_OXIDE_TEMPLATE_FINGERPRINT"),
-        )
+        open("template.img", &TEMPLATE.0, TEMPLATE_FINGERPRINT)
     }
 }
 
@@ -101,6 +104,7 @@ mod linked {
     use super::{ImageError, Tree};
 
     pub(super) const MANIFEST: &str = "{}";
+    pub(super) const TEMPLATE_FINGERPRINT: &str = "";
 
     pub(super) fn share() -> Result<Tree<'static>, ImageError> {
         Err(ImageError::NotBuilt {
