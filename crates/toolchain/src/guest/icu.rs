@@ -120,6 +120,8 @@ const ITEMS: &[(&str, &str)] = &[
     ("en.res", ""),
     ("pool.res", ""),
     ("keyTypeData.res", ""),
+    // An alias in the one before leads here: without it no keyword is known.
+    ("timezoneTypes.res", ""),
     ("langInfo.res", ""),
     ("metadata.res", ""),
     ("supplementalData.res", ""),
