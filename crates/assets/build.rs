@@ -18,9 +18,14 @@ fn locate(assets: &Assets) -> Result<(), Box<dyn Error>> {
         "cargo::rustc-env=PGLITE_OXIDE_MANIFEST={}",
         assets.dir.join(locator::MANIFEST_FILE).display()
     );
-    for name in ["share", "template"] {
-        let (path, image) = assets.image(name)?;
-        let name = name.to_uppercase();
+    // With ICU, what initdb leaves has its collations.
+    let template = if build::has_feature("EXT_ICU") {
+        "template-icu"
+    } else {
+        "template"
+    };
+    for (name, image) in [("SHARE", "share"), ("TEMPLATE", template)] {
+        let (path, image) = assets.image(image)?;
         println!(
             "cargo::rustc-env=PGLITE_OXIDE_{name}_IMAGE={}",
             path.display()

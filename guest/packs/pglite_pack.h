@@ -30,7 +30,7 @@ struct pgl_pack_library {
 	const char *program;
 	const char *core;
 	const char *fingerprint;
-	void (*instantiate)(void *instance);
+	void (*instantiate)(void *instance, pgl_present_fn *present, void *state);
 };
 
 #endif

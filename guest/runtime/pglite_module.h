@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PGL_ABI_VERSION 4u
+#define PGL_ABI_VERSION 5u
 #define PGL_INSTANCE_SPAN 0x100000u
 #define PGL_CONTEXT_SPAN 0x10000u
 /* bytes of linear memory a module may touch: 65,535 wasm pages */
@@ -96,7 +96,7 @@ struct pgl_module {
  */
 struct pgl_library {
 	uint32_t abi_version;
-	uint32_t data_base;  /* its data: [data_base, data_base + data_size), below the program's */
+	uint32_t data_base;  /* its data and constants: [data_base, data_base + data_size), below the program's */
 	uint32_t data_size;
 	uint32_t table_base; /* its slots: [table_base, table_base + table_size), behind the program's */
 	uint32_t table_size;
@@ -105,8 +105,8 @@ struct pgl_library {
 	const char *program;     /* "postgres" */
 	const char *core;        /* the program's, when this was built */
 	const char *fingerprint; /* of the inputs of the build, hex */
-	/* writes data and table slots; after the program's instantiate, on the same memory */
-	void (*instantiate)(void *instance);
+	/* writes data and table slots; after the program's instantiate, on the same memory. Asks for constants that are no part of the module. */
+	void (*instantiate)(void *instance, pgl_present_fn *present, void *state);
 };
 
 extern const struct pgl_module pgl_module_postgres;

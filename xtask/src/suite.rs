@@ -66,6 +66,9 @@ pub fn setup() -> Result<()> {
     native_postgres().map(|_| ())
 }
 
+/// A package, a feature of it that is off by default, and the test program that is run with it.
+const WITH_FEATURES: (&str, &str, &str) = ("pglite-oxide", "icu", "suite_icu");
+
 /// Sets up, then runs the workspace's tests: with nextest where it is installed (then the documentation's examples with cargo), with `cargo test` elsewhere.
 ///
 /// Tests find native PostgreSQL's programs through `PGLITE_OXIDE_NATIVE`.
@@ -96,6 +99,22 @@ pub fn run(options: &Options) -> Result<()> {
     selection(&mut command);
     process::shown(command.args(&options.rest))?;
     if options.rest.is_empty() {
+        // Features that are off in the workspace's own build.
+        if options
+            .package
+            .as_deref()
+            .is_none_or(|name| name == WITH_FEATURES.0)
+        {
+            let (package, feature, test) = WITH_FEATURES;
+            let mut command = cargo();
+            command.args(if nextest {
+                &["nextest", "run", "--no-fail-fast"][..]
+            } else {
+                &["test", "--no-fail-fast"]
+            });
+            command.args(["--package", package, "--features", feature, "--test", test]);
+            process::shown(command.env("PGLITE_OXIDE_NATIVE", &native))?;
+        }
         let mut command = cargo();
         command.args(["test", "--doc", "--quiet"]);
         selection(&mut command);

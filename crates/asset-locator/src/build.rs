@@ -109,15 +109,16 @@ pub fn link_extensions(assets: &Assets) -> Result<(), Box<dyn Error>> {
     write("libraries.rs", &text)
 }
 
-/// Writes the images of the enabled extensions to `extensions.rs`, an expression that the crate includes beside a `use` of the assets crate's `Aligned` and `Linked`.
+/// Writes the images of the enabled extensions (ICU installs nothing, and has none) to `extensions.rs`, an expression that the crate includes beside a `use` of the assets crate's `Aligned` and `Linked`.
 ///
 /// # Errors
-/// When an extension or its image is not among the assets, or the file cannot be written.
+/// When an extension is not among the assets, or the file cannot be written.
 pub fn embed_extensions(assets: &Assets) -> Result<(), Box<dyn Error>> {
     let mut text = String::from("&[\n");
     for (name, extension) in assets.enabled_extensions()? {
-        let image = extension.image.as_ref();
-        let image = image.ok_or_else(|| format!("there are no files of extension {name}"))?;
+        let Some(image) = &extension.image else {
+            continue;
+        };
         let path = assets.dir.join(&image.file);
         writeln!(
             text,

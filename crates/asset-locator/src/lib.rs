@@ -134,7 +134,7 @@ pub struct ExtensionFiles {
     pub sql_name: String,
     /// Static libraries by the name that `dlopen` knows, relative to the manifest.
     pub libraries: BTreeMap<String, String>,
-    /// The image of its installed files; none in a package that only links.
+    /// The image of its installed files; none in a package that only links, and for what installs none.
     pub image: Option<ImageFile>,
 }
 
@@ -175,7 +175,7 @@ pub struct Manifest {
     pub libraries: BTreeMap<String, String>,
     /// Extensions by name. None before the template is made.
     pub extensions: BTreeMap<String, ExtensionFiles>,
-    /// Tree images by name (`share`, `template`). None before the template is made.
+    /// Tree images by name (`share`, `template`, `template-icu`). No templates before they are made.
     pub images: BTreeMap<String, ImageFile>,
     /// Sizes in bytes of all files.
     pub sizes: BTreeMap<String, u64>,

@@ -18,6 +18,12 @@ pub fn template() -> Result<Tree<'static>, ImageError> {
     linked::template()
 }
 
+/// The fingerprint of [`template()`]'s image, hex: programs of one build can have one of two, with ICU's collations and without. Empty in a build without assets.
+#[must_use]
+pub fn template_fingerprint() -> &'static str {
+    linked::TEMPLATE_FINGERPRINT
+}
+
 /// What the linked extensions install: trees below the installation prefix, to be laid over [`share`]'s.
 ///
 /// # Errors
@@ -49,6 +55,7 @@ mod linked {
     };
     static EXTENSIONS: &[Linked] = include!(concat!(env!("OUT_DIR"), "/extensions.rs"));
     pub(super) const MANIFEST: &str = include_str!(env!("PGLITE_OXIDE_MANIFEST"));
+    pub(super) const TEMPLATE_FINGERPRINT: &str = env!("PGLITE_OXIDE_TEMPLATE_FINGERPRINT");
 
     pub(super) fn share() -> Result<Tree<'static>, ImageError> {
         SHARE.open()
@@ -69,6 +76,7 @@ mod linked {
     use super::{ImageError, Tree};
 
     pub(super) const MANIFEST: &str = "{}";
+    pub(super) const TEMPLATE_FINGERPRINT: &str = "";
 
     pub(super) fn share() -> Result<Tree<'static>, ImageError> {
         Err(ImageError::NotBuilt {

@@ -14,7 +14,7 @@ mod writer;
 #[cfg(feature = "embedded")]
 mod embedded;
 #[cfg(feature = "embedded")]
-pub use embedded::{extensions, manifest, share, template};
+pub use embedded::{extensions, manifest, share, template, template_fingerprint};
 
 pub use image::{Entry, ImageError, Kind, Tree};
 pub use linked::{Aligned, Linked};

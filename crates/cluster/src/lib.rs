@@ -36,6 +36,12 @@ pub fn fingerprint() -> &'static str {
     linked::FINGERPRINT
 }
 
+/// The fingerprint of what a new cluster begins with in this program; empty in a build without.
+#[must_use]
+pub fn template_fingerprint() -> &'static str {
+    pglite_oxide_assets::template_fingerprint()
+}
+
 /// The target triple of the PostgreSQL in this build, which packs must be for; empty in a build without.
 #[must_use]
 pub fn target() -> &'static str {

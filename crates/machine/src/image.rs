@@ -15,7 +15,8 @@ pub struct Image {
     /// Bytes from [`FIRST_BYTE`] on.
     data: File,
     len: usize,
-    constants: Option<Constants>,
+    /// In the order of their addresses or not: no two meet.
+    constants: Vec<Constants>,
     globals: Vec<u64>,
 }
 
@@ -28,7 +29,10 @@ struct Constants {
     len: usize,
 }
 
-/// `Present`: the first segment of which whole pages can be mapped from the program's file is not written. `state` is an `Option<Constants>`.
+/// Segments that have this many whole pages are worth a mapping of their own in each process.
+const WORTH_MAPPING: usize = 256;
+
+/// `Present`: whole pages of large segments that can be mapped from the program's file are not written. `state` is a `Vec<Constants>`.
 unsafe extern "C" fn present(
     state: *mut c_void,
     start: u32,
@@ -36,14 +40,10 @@ unsafe extern "C" fn present(
     size: usize,
 ) -> usize {
     // SAFETY: `freeze` passes it, and uses it again only when the module is instantiated.
-    let constants = unsafe { &mut *state.cast::<Option<Constants>>() };
+    let constants = unsafe { &mut *state.cast::<Vec<Constants>>() };
     let page = sys::page_size();
     let len = size - size % page;
-    if constants.is_some()
-        || len == 0
-        || start < FIRST_BYTE
-        || !(start as usize).is_multiple_of(page)
-    {
+    if len / page < WORTH_MAPPING || start < FIRST_BYTE || !(start as usize).is_multiple_of(page) {
         return 0;
     }
     // SAFETY: the segment's bytes are static.
@@ -51,7 +51,7 @@ unsafe extern "C" fn present(
     let Some((file, file_offset)) = sys::place_in_file(data) else {
         return 0;
     };
-    *constants = Some(Constants {
+    constants.push(Constants {
         file,
         file_offset,
         start,
@@ -73,19 +73,16 @@ impl Image {
         scratch
             .reservation()
             .map_file(Memory::offset(FIRST_BYTE), all, &data, 0, true)?;
-        let mut constants: Option<Constants> = None;
+        let mut constants: Vec<Constants> = Vec::new();
+        let state = std::ptr::from_mut(&mut constants).cast();
         // SAFETY: the space is fresh zero memory, the caller serialises instantiation, and `present` gets what it wants.
         unsafe {
-            module.instantiate(
-                scratch.instance(),
-                present,
-                std::ptr::from_mut(&mut constants).cast(),
-            );
+            module.instantiate(scratch.instance(), present, state);
         };
         for library in libraries {
             if library.program() == module.name() {
-                // SAFETY: the program has been instantiated here just now.
-                unsafe { library.instantiate(scratch.instance()) };
+                // SAFETY: the program has been instantiated here just now, and `present` gets what it wants.
+                unsafe { library.instantiate(scratch.instance(), present, state) };
             }
         }
         // What follows (bss, the stack) is left to each process.
@@ -118,7 +115,7 @@ impl Image {
     /// Maps the data into a fresh space.
     pub(crate) fn map_into(&self, space: &sys::Reservation) -> Result<(), Errno> {
         space.map_file(Memory::offset(FIRST_BYTE), self.len, &self.data, 0, false)?;
-        if let Some(constants) = &self.constants {
+        for constants in &self.constants {
             space.map_file(
                 Memory::offset(constants.start),
                 constants.len,

@@ -6,7 +6,7 @@
 use std::ffi::{CStr, c_char, c_void};
 use std::ops::Range;
 
-use crate::module::{ABI_VERSION, FIRST_BYTE, Module};
+use crate::module::{ABI_VERSION, FIRST_BYTE, Module, Present};
 
 /// `struct pgl_library` of `guest/runtime/pglite_module.h`. Made by the build, linked into the binary, never changed.
 #[repr(C)]
@@ -21,7 +21,7 @@ pub struct Library {
     program: *const c_char,
     core: *const c_char,
     fingerprint: *const c_char,
-    instantiate: unsafe extern "C" fn(instance: *mut c_void),
+    instantiate: unsafe extern "C" fn(instance: *mut c_void, present: Present, state: *mut c_void),
 }
 
 // SAFETY: immutable data and a function pointer; the strings are static.
@@ -103,7 +103,7 @@ impl Library {
         unsafe { text(self.core) }
     }
 
-    /// Guest addresses of its data.
+    /// Guest addresses of its data and constants.
     pub fn data(&self) -> Range<u32> {
         self.data_base..self.data_base.saturating_add(self.data_size)
     }
@@ -118,7 +118,11 @@ impl Library {
         (data_base, data_size): (u32, u32),
         (table_base, table_size): (u32, u32),
         [name, program, core, fingerprint]: [*const c_char; 4],
-        instantiate: unsafe extern "C" fn(instance: *mut c_void),
+        instantiate: unsafe extern "C" fn(
+            instance: *mut c_void,
+            present: Present,
+            state: *mut c_void,
+        ),
     ) -> Self {
         Self {
             abi_version: ABI_VERSION,
@@ -135,14 +139,19 @@ impl Library {
         }
     }
 
-    /// Writes its data and its slots.
+    /// Writes its data and its slots; asks for its constants.
     ///
     /// # Safety
-    /// `instance` is the instance of its program, which has just been instantiated and does not run; the library has passed [`validate`] beside that program; and the caller
-    /// instantiates nothing else at the same time.
-    pub(crate) unsafe fn instantiate(&self, instance: *mut u8) {
+    /// `instance` is the instance of its program, which has just been instantiated and does not run; the library has passed [`validate`] beside that program; the caller
+    /// instantiates nothing else at the same time; and `present` can be called with `state`.
+    pub(crate) unsafe fn instantiate(
+        &self,
+        instance: *mut u8,
+        present: Present,
+        state: *mut c_void,
+    ) {
         // SAFETY: the caller's contract is that of the C function.
-        unsafe { (self.instantiate)(instance.cast()) }
+        unsafe { (self.instantiate)(instance.cast(), present, state) }
     }
 }
 
@@ -213,7 +222,7 @@ fn meet(one: &Range<u32>, other: &Range<u32>) -> bool {
 mod tests {
     use super::*;
 
-    extern "C" fn nothing(_: *mut c_void) {}
+    extern "C" fn nothing(_: *mut c_void, _: Present, _: *mut c_void) {}
 
     fn library(name: &'static CStr, data_base: u32, table_base: u32) -> &'static Library {
         Box::leak(Box::new(Library {

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 
 /// Version of the ABI this crate speaks.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 /// Bytes from the instance to the guest's byte 0.
 pub const INSTANCE_SPAN: usize = 0x10_0000;
 /// Bytes from the context to the guest's byte 0.

@@ -9,7 +9,7 @@ use std::slice;
 use std::sync::{Mutex, PoisonError};
 
 use crate::library::Library;
-use crate::module::{ABI_VERSION, FIRST_BYTE};
+use crate::module::{ABI_VERSION, FIRST_BYTE, Present};
 use crate::sys;
 
 /// `PGL_PACK_VERSION`: the form of a shared object's descriptor.
@@ -62,7 +62,7 @@ struct Descriptor {
     program: *const c_char,
     core: *const c_char,
     fingerprint: *const c_char,
-    instantiate: unsafe extern "C" fn(instance: *mut c_void),
+    instantiate: unsafe extern "C" fn(instance: *mut c_void, present: Present, state: *mut c_void),
 }
 
 /// Why a shared object was not loaded. Nothing of it is used then.

@@ -93,9 +93,10 @@ impl PgliteBuilder {
             ));
         }
         let full_key = format!(
-            "{} {}\n{start:?}\n{}",
+            "{} {} {}\n{start:?}\n{}",
             env!("CARGO_PKG_VERSION"),
             pglite_oxide_cluster::fingerprint(),
+            pglite_oxide_cluster::template_fingerprint(),
             key.as_ref()
         );
         let slot = Arc::clone(

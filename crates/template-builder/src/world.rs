@@ -34,7 +34,14 @@ pub(crate) fn boot(share: &Path) -> Result<Arc<Kernel>, Failure> {
     else {
         return Err("built without assets (PGLITE_OXIDE_NO_ASSETS)".into());
     };
-    let machine = Arc::new(NativeMachine::new(&[postgres, initdb])?);
+    #[cfg(feature = "icu")]
+    let libraries = pglite_oxide_aot_extensions::libraries();
+    #[cfg(not(feature = "icu"))]
+    let libraries = &[];
+    let machine = Arc::new(NativeMachine::with_libraries(
+        &[postgres, initdb],
+        libraries,
+    )?);
     // One image for the life of the process.
     let bytes: &'static [u8] = Vec::leak(std::fs::read(share)?);
     let tree = Tree::parse(&share.display().to_string(), bytes)?;

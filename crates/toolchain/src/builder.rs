@@ -162,8 +162,10 @@ impl<'a> Builder<'a> {
         let source = self.source(&pins::POSTGRES)?;
         let libxml2 = self.libxml2(toolbox, libc)?;
         let compression = self.compression(toolbox, libc)?;
+        let icu = self.source(&pins::ICU)?;
         let inputs = guest::postgres_inputs(&self.guest)?
             .value("postgresql", pins::POSTGRES.sha256)
+            .value("icu", pins::ICU.sha256)
             .value("compiler", pins::wheel("ziglang")?.sha256)
             .step(libc)
             .step(&libxml2)
@@ -173,6 +175,7 @@ impl<'a> Builder<'a> {
                 libc: &libc.dir,
                 libxml2: &libxml2.dir,
                 compression: &compression.dir,
+                icu: &icu.dir,
             };
             guest::postgres(context, &source.dir, parts, place.dir)
         })
@@ -210,6 +213,18 @@ impl<'a> Builder<'a> {
                 zstd: &zstd.dir,
             };
             guest::compression(context, &sources, &libc.dir, place.dir)
+        })
+    }
+
+    /// The side module `icu`.
+    pub fn icu(&self, toolbox: &Toolbox, libc: &Output) -> Result<Output> {
+        let inputs = guest::icu_inputs(&self.guest)?
+            .value("icu", pins::ICU.sha256)
+            .value("compiler", pins::wheel("ziglang")?.sha256)
+            .step(libc);
+        let source = self.source(&pins::ICU)?;
+        self.recipe(toolbox, "library-icu", inputs, false, |context, place| {
+            guest::icu(context, &source.dir, &libc.dir, place.dir)
         })
     }
 

@@ -8,6 +8,7 @@ pub mod extension;
 pub mod fetch;
 pub mod fingerprint;
 pub mod guest;
+mod icu_data;
 pub mod process;
 pub mod progress;
 pub mod tools;

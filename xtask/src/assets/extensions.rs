@@ -5,6 +5,8 @@
 //! source -> extension-NAME -> library-NAME -> side-NAME (needs the server, linked and translated)
 //!                    `-> files-NAME (an image of what is installed)
 //! ```
+//!
+//! ICU is built like a library of theirs, and installs no files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,11 +26,12 @@ use pglite_oxide_toolchain::{Builder, Toolbox};
 use super::share;
 
 /// A built extension.
+#[derive(Clone)]
 pub(super) struct Built {
     /// Native libraries by the name that `dlopen` knows.
     pub(super) libraries: BTreeMap<String, PathBuf>,
-    /// What is installed.
-    pub(super) image: PathBuf,
+    /// What is installed, if anything is.
+    pub(super) image: Option<PathBuf>,
     pub(super) sql_name: String,
 }
 
@@ -80,7 +83,7 @@ pub(super) fn build(builder: &Builder<'_>, toolbox: &Toolbox, base: &Server) -> 
             extension.name.clone(),
             Built {
                 libraries: BTreeMap::new(),
-                image: image.join("files.img"),
+                image: Some(image.join("files.img")),
                 sql_name: extension.sql_name().to_owned(),
             },
         );
@@ -135,8 +138,49 @@ pub(super) fn build(builder: &Builder<'_>, toolbox: &Toolbox, base: &Server) -> 
             });
         }
     }
+    modules.push(icu(builder, toolbox, base, &mut all)?);
     place_and_compile(builder, toolbox, base, &modules, &mut all)?;
     Ok(all)
+}
+
+impl Extensions {
+    /// Only the one called `name`.
+    pub(super) fn only(&self, name: &str) -> Result<Self> {
+        let (key, built) = self
+            .built
+            .get_key_value(name)
+            .with_context(|| format!("{name} was not built"))?;
+        Ok(Self {
+            built: [(key.clone(), built.clone())].into(),
+            records: self.records.clone(),
+            sources: self.sources.clone(),
+        })
+    }
+}
+
+/// ICU: the last module in memory, so that its constants are in nobody's way.
+fn icu(
+    builder: &Builder<'_>,
+    toolbox: &Toolbox,
+    base: &Server,
+    all: &mut Extensions,
+) -> Result<Module> {
+    let built = builder.icu(toolbox, &base.libc)?;
+    all.built.insert(
+        guest::ICU.to_owned(),
+        Built {
+            libraries: BTreeMap::new(),
+            image: None,
+            sql_name: guest::ICU.to_owned(),
+        },
+    );
+    Ok(Module {
+        extension: guest::ICU.to_owned(),
+        name: guest::ICU.to_owned(),
+        shape: Shape::read(&built.join("shape.json"))?,
+        built,
+        native: None,
+    })
 }
 
 /// OpenSSL's libcrypto, if an extension needs it.

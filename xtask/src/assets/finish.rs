@@ -74,9 +74,15 @@ pub(super) fn assemble(cache: &Cache, name: &str, parts: Parts<'_>) -> Result<Ou
             manifest.images.insert((*name).to_owned(), record);
         }
         for (name, built) in parts.extensions.iter().flat_map(|all| &all.built) {
-            fs::create_dir_all(place.dir.join("extensions"))?;
-            let image = place_image(place.dir, &format!("extensions/{name}.img"), &built.image)?;
-            manifest.sizes.insert(image.file.clone(), image.bytes);
+            let image = match &built.image {
+                Some(path) => {
+                    fs::create_dir_all(place.dir.join("extensions"))?;
+                    let image = place_image(place.dir, &format!("extensions/{name}.img"), path)?;
+                    manifest.sizes.insert(image.file.clone(), image.bytes);
+                    Some(image)
+                }
+                None => None,
+            };
             let mut libraries = BTreeMap::new();
             for (library, path) in &built.libraries {
                 let file = path.file_name().context("a library's name")?;
@@ -92,7 +98,7 @@ pub(super) fn assemble(cache: &Cache, name: &str, parts: Parts<'_>) -> Result<Ou
                 ExtensionFiles {
                     sql_name: built.sql_name.clone(),
                     libraries,
-                    image: Some(image),
+                    image,
                 },
             );
         }

@@ -191,13 +191,15 @@ impl<'a> Builder<'a> {
 
     /// Puts objects, images and the manifest together.
     pub fn assets(&self, objects: &Objects) -> Result<Output> {
-        let template = self.template(objects)?;
+        let template = self.template(objects, None)?;
+        let template_icu = self.template(objects, Some(guest::ICU))?;
         let mut records = objects.records.clone();
-        records.push(template.record.clone());
+        records.extend([template.record.clone(), template_icu.record.clone()]);
         records.extend(objects.extensions.records.iter().cloned());
         let images = vec![
             ("share", objects.share_image.clone()),
             ("template", template.join("template.img")),
+            ("template-icu", template_icu.join("template.img")),
         ];
         self.assemble(
             if objects.instrumented {
@@ -212,31 +214,37 @@ impl<'a> Builder<'a> {
         )
     }
 
-    /// Runs `initdb` in our kernel.
+    /// Runs `initdb` in our kernel, with ICU linked or without: its collations are a part of what it makes.
     ///
     /// What initdb makes does not depend on how our kernel or the objects are built, so only the programs as linked, the installed tree and the
     /// builder's own source are inputs: a template survives work on the Rust crates. `cargo xtask assets --force template` makes a new one.
-    fn template(&self, objects: &Objects) -> Result<Output> {
+    fn template(&self, objects: &Objects, with: Option<&str>) -> Result<Output> {
         let mut inputs = Inputs::new().tree(
             "template-builder",
             &self.workspace.join("crates/template-builder/src"),
         )?;
-        for record in objects.records.iter().filter(|record| {
+        let library = with.map(|name| format!("library-{name}"));
+        let records = objects.records.iter().chain(&objects.extensions.records);
+        for record in records.filter(|record| {
             let linked = guest::MODULES
                 .iter()
                 .any(|module| record.step == format!("link-{module}"));
-            linked || record.step == "share-image"
+            linked || record.step == "share-image" || Some(&record.step) == library.as_ref()
         }) {
             inputs = inputs.value(format!("step {}", record.step), &record.fingerprint);
         }
-        if let Some(found) = self.cache().find("template", &inputs) {
+        let step = with.map_or("template".to_owned(), |name| format!("template-{name}"));
+        if let Some(found) = self.cache().find(&step, &inputs) {
             return Ok(found);
         }
         let images = vec![("share", objects.share_image.clone())];
-        let bare = self.assemble("objects", objects, None, objects.records.clone(), images)?;
-        self.cache().step("template", inputs, false, |place| {
+        let extensions = with.map(|name| objects.extensions.only(name)).transpose()?;
+        let mut records = objects.records.clone();
+        records.extend(extensions.iter().flat_map(|all| all.records.clone()));
+        let bare = self.assemble("objects", objects, extensions.as_ref(), records, images)?;
+        self.cache().step(&step, inputs, false, |place| {
             place.bar.message("building template-builder");
-            let builder = self.build_template_builder(&bare.dir, place.log)?;
+            let builder = self.build_template_builder(&bare.dir, with, place.log)?;
             place.bar.message("running initdb");
             let template = place.dir.join("template.img");
             let mut command = std::process::Command::new(builder);
@@ -249,7 +257,12 @@ impl<'a> Builder<'a> {
     }
 
     /// Builds the template builder against bare objects; the program's path.
-    fn build_template_builder(&self, assets: &Path, log: &Path) -> Result<PathBuf> {
+    fn build_template_builder(
+        &self,
+        assets: &Path,
+        with: Option<&str>,
+        log: &Path,
+    ) -> Result<PathBuf> {
         let mut command = suite::cargo();
         command.args([
             "build",
@@ -258,6 +271,7 @@ impl<'a> Builder<'a> {
             "--message-format",
             "json-render-diagnostics",
         ]);
+        command.args(with.map(|feature| format!("--features={feature}")));
         command
             .env("PGLITE_OXIDE_ASSETS", assets)
             .env_remove("PGLITE_OXIDE_NO_ASSETS");
@@ -285,6 +299,7 @@ impl<'a> Builder<'a> {
             pins::ZLIB,
             pins::LZ4,
             pins::ZSTD,
+            pins::ICU,
             pins::wheel("ziglang")?,
             pins::wheel("wabt")?,
         ];

@@ -108,6 +108,8 @@ impl Target {
             "--release",
             "--package",
             "pglite-oxide-bench",
+            "--features",
+            "icu",
             "--",
             "serve",
             "--no-password",

@@ -145,6 +145,19 @@ pub const OPENSSL: Pinned = Pinned {
     },
 };
 
+/// ICU: its headers for the server, its code and data for the side module.
+pub const ICU: Pinned = Pinned {
+    name: "icu",
+    version: "76.1",
+    file: "icu_76.1.orig.tar.gz",
+    sha256: "dfacb46bfe4747410472ce3e1144bf28a102feeaa4e3875bac9b4c6cf30f4f3e",
+    origin: Origin::Release {
+        url: "https://github.com/unicode-org/icu/releases/download/release-76-1/icu4c-76_1-src.tgz",
+        debian_source: "icu",
+        suites: &["trixie", "forky"],
+    },
+};
+
 /// Sources that extensions may be built with, besides those of the catalogue.
 pub const SHARED: &[Pinned] = &[ZLIB];
 

@@ -178,6 +178,11 @@ impl GuestCtx<'_> {
             .join("lib/include")
     }
 
+    /// See [`PREFIX_MAP`].
+    pub(super) fn prefix_map(&self) -> String {
+        format!("{PREFIX_MAP}={}=.", self.cache().display())
+    }
+
     /// A command that compiles one file of a guest program against the libc in `libc`.
     pub(super) fn guest_cc(&self, libc: &Path) -> Command {
         let mut command = self.zig("cc");
@@ -185,7 +190,7 @@ impl GuestCtx<'_> {
         command
             .args(WASM)
             .args(PROGRAM)
-            .arg(format!("{PREFIX_MAP}={}=.", self.cache().display()))
+            .arg(self.prefix_map())
             .arg("-I")
             .arg(libc.join("include"))
             .arg("-isystem")

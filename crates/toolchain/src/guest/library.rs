@@ -90,12 +90,43 @@ pub struct Shape {
     pub entry: u32,
     /// Which functions it has for the host to call.
     pub calls: Vec<String>,
+    /// Constants that lie beside its data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constants: Option<Constants>,
     /// If others have linked it: what it needs besides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub foreign: Option<Foreign>,
 }
 
+/// Constant data of a module that is no part of its wasm: its pages are mapped from the file of the program, so that nothing of it is written or copied at a start.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Constants {
+    /// The module's name for it, which it does not define.
+    pub symbol: String,
+    /// Bytes.
+    pub size: u32,
+}
+
+impl Constants {
+    /// Its file beside the module's.
+    pub const FILE: &'static str = "constants.bin";
+}
+
 impl Shape {
+    /// Adds constants to what [`link_library`] wrote to `path`.
+    pub(super) fn add_constants(path: &Path, constants: Constants) -> Result<()> {
+        let mut shape = Self::read(path)?;
+        if !shape.data.remove(&constants.symbol) {
+            bail!(
+                "{}: it does not refer to {}",
+                path.display(),
+                constants.symbol
+            );
+        }
+        shape.constants = Some(constants);
+        Ok(fs::write(path, serde_json::to_vec_pretty(&shape)?)?)
+    }
+
     /// Reads what [`library()`] wrote.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
@@ -362,6 +393,7 @@ pub(super) fn shape(wasm: &[u8], ours: bool) -> Result<Shape> {
             None => bail!("it does not export {ENTRY}"),
         },
         calls,
+        constants: None,
         foreign: None,
     })
 }

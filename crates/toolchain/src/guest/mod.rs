@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! libc -> libxml2, compression -> postgres -> link -> translate -> compile
-//!     |\ \-> libcrypto
+//!     |\ \-> libcrypto, icu
 //!     \       |`----> share
 //!      \       `-> tools -> link -> translate -> compile
 //!      `-> tests -----------> translate -> compile
@@ -19,6 +19,7 @@ mod emscripten;
 mod exports;
 mod fences;
 mod flags;
+mod icu;
 mod libc;
 mod libcrypto;
 mod libpq;
@@ -50,9 +51,10 @@ pub use compile::{Marks, Profile, compile};
 pub use compression::{CompressionSources, compression};
 pub use emscripten::adopt;
 pub use exports::exports;
+pub use icu::{ICU, icu};
 pub use libc::libc;
 pub use libcrypto::libcrypto;
-pub use library::{ExtensionTree, Library, LibraryBase, Shape, extension_tree, library};
+pub use library::{Constants, ExtensionTree, Library, LibraryBase, Shape, extension_tree, library};
 pub(crate) use library::{link_library, side_cc};
 pub use libxml2::libxml2;
 pub use link::{CORE, link};
@@ -130,7 +132,22 @@ pub fn postgres_inputs(guest: &Path) -> Result<Inputs> {
     Inputs::new()
         .value("recipe", postgres::VERSION)
         .value("flags", flags::describe())
+        .file("icu_calls.h", &guest.join(icu::OURS).join("icu_calls.h"))?
+        .file("server.c", &guest.join(icu::OURS).join("server.c"))?
         .tree("guest/patches", &guest.join("patches"))
+}
+
+/// What [`icu()`] depends on besides ICU's sources, the libc and the compiler.
+pub fn icu_inputs(guest: &Path) -> Result<Inputs> {
+    Inputs::new()
+        .value("recipe", icu::VERSION)
+        .value("flags", flags::describe())
+        .value(
+            "side flags",
+            [flags::SIDE, flags::SIDE_LINK].concat().join(" "),
+        )
+        .value("configuration", icu::describe())
+        .tree("guest/icu", &guest.join(icu::OURS))
 }
 
 /// What [`compression()`] depends on besides its sources, the libc and the compiler.

@@ -11,11 +11,11 @@ use anyhow::{Context as _, Result, bail};
 
 use super::flags;
 use super::libc::{copy_tree, patch_all};
-use super::{GuestCtx, compression, libpq, libxml2, modules};
+use super::{GuestCtx, compression, icu, libpq, libxml2, modules};
 use crate::process;
 
 /// Changes when the recipe's result does.
-pub(super) const VERSION: u32 = 4;
+pub(super) const VERSION: u32 = 5;
 
 /// The installation directory, as guests see it. A path with `pgsql` in it: PostgreSQL's build appends a directory of its own to others.
 pub(super) const PREFIX: &str = "/pgsql";
@@ -42,6 +42,7 @@ ac_cv_lib_z_inflate=yes
 ac_cv_header_zlib_h=yes
 ac_cv_lib_lz4_LZ4_compress_default=yes
 ac_cv_header_lz4_h=yes
+ac_cv_header_unicode_ucol_h=yes
 ";
 
 /// Directories of the backend whose objects are loadable modules, not parts of the server.
@@ -64,6 +65,8 @@ pub struct ServerParts<'a> {
     pub libxml2: &'a Path,
     /// [`super::compression()`].
     pub compression: &'a Path,
+    /// ICU's sources: the server is compiled against its headers, and calls the side module of [`super::icu()`].
+    pub icu: &'a Path,
 }
 
 /// Configures and compiles.
@@ -78,7 +81,7 @@ pub fn postgres(
     ctx.bar.message("patching");
     copy_tree(ctx, source, &tree)?;
     patch_all(ctx, &ctx.guest.join("patches"), &tree)?;
-    let parts = lay_in(ctx, parts, &tree, out)?;
+    let laid_in = lay_in(ctx, parts, &tree, out)?;
     wrapper(ctx, libc, out)?;
     ctx.bar.message("configure");
     configure(ctx, &tree, out)?;
@@ -88,6 +91,7 @@ pub fn postgres(
     make(ctx, &tree, "src/port", &["all"])?;
     make(ctx, &tree, "src/common", &["all"])?;
     make(ctx, &tree, "src/backend", &["postgres"])?;
+    let icu = icu::server(ctx, libc, &tree.join("src/include"), out)?;
     ctx.bar.message("initdb");
     make(ctx, &tree, "src/fe_utils", &["all"])?;
     make(
@@ -128,7 +132,8 @@ pub fn postgres(
     );
     postgres.extend(modules);
     postgres.push(library.clone());
-    postgres.extend(parts);
+    postgres.extend(laid_in);
+    postgres.push(icu);
     write_list(out, "postgres", &postgres)?;
     let mut initdb: Vec<_> = ["initdb.o", "findtimezone.o", "localtime.o"]
         .map(|name| tree.join("src/bin/initdb").join(name))
@@ -154,6 +159,7 @@ fn lay_in(
 ) -> Result<Vec<PathBuf>> {
     let include = tree.join("src/include");
     copy_tree(ctx, &parts.libxml2.join("include"), &include)?;
+    icu::headers(parts.icu, &include)?;
     for header in compression::SERVER_HEADERS {
         fs::copy(
             parts.compression.join("include").join(header),
@@ -271,7 +277,7 @@ fn configure(ctx: &GuestCtx<'_>, tree: &Path, out: &Path) -> Result<()> {
     ]);
     command.args([
         "--without-readline",
-        "--without-icu",
+        "--with-icu",
         "--with-libxml",
         "--with-lz4",
         "--with-system-tzdata=",
@@ -281,6 +287,8 @@ fn configure(ctx: &GuestCtx<'_>, tree: &Path, out: &Path) -> Result<()> {
         .env("CONFIG_SITE", &site)
         // No flags are needed, and nobody is to be asked for them.
         .env("XML2_CONFIG", ":")
+        .env("ICU_CFLAGS", "-DU_DISABLE_RENAMING=1")
+        .env("ICU_LIBS", " ")
         .env("LZ4_CFLAGS", " ")
         .env("LZ4_LIBS", " ")
         .env("CC", WRAPPER)
@@ -318,6 +326,7 @@ const WANTED: &[&str] = &[
     "#define SIZEOF_VOID_P 4",
     "#define USE_LIBXML 1",
     "#define USE_LZ4 1",
+    "#define USE_ICU 1",
     "#define HAVE_LIBZ 1",
     "/* #undef HAVE_BACKTRACE_SYMBOLS */",
     "/* #undef HAVE_GETPEEREID */",

@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::core::{Core, Name, Names, without_wrappers};
 use super::emscripten::{self, Foreign, Provided};
-use super::library::Shape;
+use super::library::{Constants, Shape};
 use super::rewrite::{self, Made};
 use super::{GuestCtx, Marks, compile, fences, flags};
 use crate::process;
@@ -38,6 +38,9 @@ const PACK_HEAD: &str = "packs/head.c.in";
 /// The data of each module begins at a multiple of this.
 const DATA_ALIGN: u32 = 64;
 
+/// Constants do at a multiple of this, which is one of any host's page.
+const CONSTANTS_ALIGN: u32 = 64 << 10;
+
 /// Where a side module's data and table slots are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -47,6 +50,19 @@ pub struct Place {
     pub table_base: u32,
     /// Slots in all.
     pub table_size: u32,
+    /// Address of its constants, behind its data, if it has any.
+    pub constants: Option<u32>,
+}
+
+impl Place {
+    /// The bytes from its data's first to its last, constants included.
+    fn data_size(&self, shape: &Shape) -> u32 {
+        let end = match (self.constants, &shape.constants) {
+            (Some(base), Some(constants)) => base + constants.size,
+            _ => self.memory_base + shape.data_size,
+        };
+        end - self.memory_base
+    }
 }
 
 /// A module as `translate` takes it.
@@ -84,6 +100,12 @@ impl<'a> Side<'a> {
                 self.name
             ),
         }
+    }
+
+    /// Its constants, if it knows them by this name.
+    fn constants(&self, symbol: &str) -> Option<&'a Constants> {
+        let constants = self.shape.constants.as_ref()?;
+        (constants.symbol == symbol).then_some(constants)
     }
 
     /// What its code is given for a function of the server.
@@ -125,12 +147,16 @@ pub fn places(core: &Core, shapes: &[(&str, &Shape)]) -> Result<Vec<Place>> {
         missing(core, shape).with_context(|| format!("side module {name}"))?;
         data = data.next_multiple_of(shape.data_align.max(DATA_ALIGN));
         let table_size = shape.table_size + u32::try_from(unslotted(core, shape).count())?;
-        places.push(Place {
+        let constants = shape.constants.as_ref();
+        let place = Place {
             memory_base: data,
             table_base: slot,
             table_size,
-        });
-        data += shape.data_size;
+            constants: constants
+                .map(|_| (data + shape.data_size).next_multiple_of(CONSTANTS_ALIGN)),
+        };
+        data += place.data_size(shape);
+        places.push(place);
         slot += table_size;
         if data > core.data_start {
             bail!(
@@ -330,6 +356,11 @@ fn translate(
         Binding::Loaded => fs::read_to_string(ctx.guest.join(PACK_HEAD))?,
     };
     let glue = imports.glue(ctx, side, &module, server, &exports, marks)?;
+    if side.shape.constants.is_some() {
+        let file = Constants::FILE;
+        fs::copy(side.wasm.with_file_name(file), out.join(file))
+            .with_context(|| format!("the constants of {}", side.name))?;
+    }
     fs::write(&source, head + &text + &glue)?;
     Ok(source)
 }
@@ -393,9 +424,14 @@ impl Imports {
             let declaration = lines.next().unwrap_or_default();
             match module {
                 "GOT.mem" => {
-                    let address = match foreign
-                        .and_then(|(foreign, place)| Some(place.memory_base + foreign.word(name)?))
-                    {
+                    let own = match side.binding {
+                        Binding::Linked(place) => side.constants(name).and(place.constants),
+                        Binding::Loaded => None,
+                    };
+                    let address = match own.or_else(|| {
+                        let (foreign, place) = foreign?;
+                        Some(place.memory_base + foreign.word(name)?)
+                    }) {
                         Some(address) => address,
                         None => *core.data.get(name).context("unknown data")?,
                     };
@@ -652,7 +688,36 @@ impl Imports {
             Binding::Loaded => PACK_TEMPLATE,
         };
         let template = fs::read_to_string(ctx.guest.join(template))?;
+        let data_size = match side.binding {
+            Binding::Linked(place) => place.data_size(side.shape),
+            Binding::Loaded => side.shape.data_size,
+        };
+        let (constants, load) = match (side.binding, &side.shape.constants) {
+            (
+                Binding::Linked(Place {
+                    constants: Some(base),
+                    ..
+                }),
+                Some(_),
+            ) => (
+                format!(
+                    "static const u8 pgl_constants[] PGL_PAGE_ALIGNED = {{\n#embed \"{}\"\n}};\n",
+                    Constants::FILE
+                ),
+                format!(
+                    "\tpgl_present = present;\n\tpgl_present_state = state;\n\tpgl_load_data(base + {base}u, {base}u, pgl_constants, sizeof pgl_constants);\n\tpgl_present = NULL;\n"
+                ),
+            ),
+            (_, None) => (String::new(), String::new()),
+            (_, Some(constants)) => bail!(
+                "{} has constants ({}), which only a linked module can have",
+                side.name,
+                constants.symbol
+            ),
+        };
         let text = template
+            .replace("@CONSTANTS@", &constants)
+            .replace("@LOAD@", &load)
             .replace("@TYPE@", &format!("w2c_{module}"))
             .replace(
                 "@ENTRY@",
@@ -663,7 +728,7 @@ impl Imports {
             .replace("@HEAD@", &format!("{head}u"))
             .replace("@IDENTIFIER@", &identifier(side.name))
             .replace("@NAME@", side.name)
-            .replace("@DATA_SIZE@", &format!("{}u", side.shape.data_size))
+            .replace("@DATA_SIZE@", &format!("{data_size}u"))
             .replace(
                 "@DATA_ALIGN@",
                 &format!("{}u", side.shape.data_align.max(DATA_ALIGN)),
@@ -794,6 +859,7 @@ mod tests {
             native: [].into(),
             entry: 0,
             calls: Vec::new(),
+            constants: None,
             foreign: Some(foreign),
         };
         let header = "/* import: 'GOT.mem' '__threwValue' */\nu32 *threw;\n\
@@ -831,6 +897,7 @@ mod tests {
             memory_base: 4096,
             table_base: 50,
             table_size: 4,
+            constants: None,
         };
         let imports = read(&shape, header, Binding::Linked(place)).unwrap();
         let constants: Vec<_> = imports.constants.iter().collect();
@@ -863,6 +930,7 @@ mod tests {
             memory_base: 4096,
             table_base: 50,
             table_size: 4,
+            constants: None,
         };
         let error = read(&shape, header, Binding::Linked(place)).err().unwrap();
         assert!(
@@ -904,6 +972,7 @@ mod tests {
             native: [].into(),
             entry: 0,
             calls: Vec::new(),
+            constants: None,
             foreign: None,
         };
         let found = places(&core, &[("a", &shape), ("b", &shape)]).unwrap();
@@ -915,6 +984,19 @@ mod tests {
             ),
             (0x1_0000 + 128, 1024 + 4, 4)
         );
+        // Constants begin at a page of their own, whatever the host's page is, and what follows comes behind them.
+        shape.constants = Some(Constants {
+            symbol: "table".to_owned(),
+            size: 70_000,
+        });
+        let found = places(&core, &[("a", &shape), ("b", &shape)]).unwrap();
+        assert_eq!(found[0].constants, Some(0x2_0000));
+        assert_eq!(found[0].data_size(&shape), 0x1_0000 + 70_000);
+        assert_eq!(
+            found[1].memory_base,
+            (0x2_0000_u32 + 70_000).next_multiple_of(64)
+        );
+        shape.constants = None;
         shape.data.insert("gone".to_owned());
         let error = format!("{:#}", places(&core, &[("a", &shape)]).unwrap_err());
         assert!(
