@@ -140,6 +140,12 @@ impl DataDirectory {
         Ok(files)
     }
 
+    /// What the file systems of clusters that begin with it are compared with.
+    pub(crate) fn base(&self) -> &MemFs {
+        self.0.freeze();
+        &self.0
+    }
+
     /// A copy of what is in `files`.
     fn of(files: &dyn FileSystem) -> Result<Self, Errno> {
         let this = Self::new();

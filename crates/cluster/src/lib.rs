@@ -8,6 +8,7 @@ mod control;
 mod data;
 mod delta;
 mod error;
+mod image;
 mod linked;
 mod log;
 mod options;
@@ -25,9 +26,11 @@ mod world;
 pub use cluster::{Cluster, ShutdownMode};
 pub use data::{DataDirectory, DataEntry};
 pub use error::{BackupError, ConnectError, ShutdownError, SignalError, SnapshotError, StartError};
+pub use image::{FromImage, ImageError};
 pub use options::{ClusterOptions, Durability, Listener, Root, TcpAuth};
 pub use packs::{Pack, PackError, preloaded};
 pub use pglite_oxide_kernel::ExitStatus;
+pub use pglite_oxide_kernel::image::{ImageBytes, LoadError};
 pub use snapshot::{Opened, Snapshot};
 
 /// The fingerprint of the PostgreSQL in this build; empty in a build without.

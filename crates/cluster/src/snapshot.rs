@@ -131,6 +131,36 @@ impl Snapshot {
     }
 }
 
+impl Snapshot {
+    /// One that was in an image.
+    pub(crate) fn of_image(
+        kernel: Arc<Kernel>,
+        postmaster: Pid,
+        port: u16,
+        output: Arc<dyn File>,
+    ) -> Self {
+        Self {
+            kernel,
+            postmaster,
+            port,
+            output,
+        }
+    }
+
+    pub(crate) fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    pub(crate) fn output(&self) -> &Arc<dyn File> {
+        &self.output
+    }
+
+    /// The postmaster and the port.
+    pub(crate) fn place(&self) -> (Pid, u16) {
+        (self.postmaster, self.port)
+    }
+}
+
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Snapshot")

@@ -103,17 +103,21 @@ pub(crate) fn add_tree(files: &MemFs, tree: Tree<'static>) -> Result<(), Errno> 
     Ok(())
 }
 
-/// The data of a new temporary cluster.
-pub(crate) fn temporary_data(identifier: u64) -> Result<Arc<dyn FileSystem>, StartError> {
+/// What new temporary clusters begin with.
+pub(crate) fn template_data() -> Result<&'static DataDirectory, StartError> {
     static TEMPLATE: OnceLock<DataDirectory> = OnceLock::new();
-    let template = match TEMPLATE.get() {
+    Ok(match TEMPLATE.get() {
         Some(template) => template,
         None => {
             let made = DataDirectory::of_template()?;
             TEMPLATE.get_or_init(|| made)
         }
-    };
-    let files = template.file_system()?;
+    })
+}
+
+/// The data of a new temporary cluster.
+pub(crate) fn temporary_data(identifier: u64) -> Result<Arc<dyn FileSystem>, StartError> {
+    let files = template_data()?.file_system()?;
     control::put_into(&files, identifier)?;
     Ok(Arc::new(files))
 }
@@ -287,10 +291,15 @@ pub(crate) fn boot(options: WorldOptions) -> Result<(Arc<Kernel>, Listening), St
         vfs,
         net,
         test_hooks: options.test_hooks,
-        trace: std::env::var_os("PGLITE_STRACE").is_some_and(|value| value != "0"),
+        trace: is_traced(),
         memory_limit: options.memory_limit,
     });
     Ok((kernel, listening))
+}
+
+/// Whether system calls are to be printed.
+pub(crate) fn is_traced() -> bool {
+    std::env::var_os("PGLITE_STRACE").is_some_and(|value| value != "0")
 }
 
 /// Places that mounts must leave alone.

@@ -10,6 +10,7 @@ use bitflags::bitflags;
 
 use crate::copy::Copier;
 use crate::errno::Errno;
+use crate::image::{FileRecord, SaveError, Saver};
 use crate::memory::Segment;
 use crate::wait::{WaitQueue, WakeSource};
 
@@ -280,6 +281,14 @@ pub trait File: Send + Sync {
     /// Its twin in a copy of the kernel. Files whose state is not the kernel's (devices, files of the host) are the same in both: the default.
     fn copy(&self, this: &Arc<dyn File>, _copier: &mut Copier) -> Result<Arc<dyn File>, Errno> {
         Ok(Arc::clone(this))
+    }
+
+    /// Describes it in an image; the default is for kinds that images do not hold.
+    fn save(&self, _saver: &mut Saver<'_>) -> Result<FileRecord, SaveError> {
+        Err(SaveError::unsupported(format!(
+            "an open file of the kind {}",
+            std::any::type_name::<Self>()
+        )))
     }
 
     /// For `net` and `poll`, which need to know their own kinds.

@@ -76,6 +76,21 @@ struct Table {
     ended: HashMap<i32, ExitStatus>,
 }
 
+/// What a frozen kernel is made of.
+pub(crate) struct FrozenKernel<'a> {
+    pub(crate) machine: Arc<dyn Machine>,
+    pub(crate) vfs: Vfs,
+    pub(crate) net: Net,
+    pub(crate) shm: ShmTable,
+    pub(crate) test_hooks: bool,
+    pub(crate) trace: bool,
+    pub(crate) memory_limit: u64,
+    pub(crate) next_pid: i32,
+    pub(crate) ahead: Duration,
+    pub(crate) note: Vec<u8>,
+    pub(crate) sole: &'a Arc<AtomicBool>,
+}
+
 /// One world of guest processes. Dropping the last handle after [`Kernel::kill_all`] frees everything.
 pub struct Kernel {
     me: Weak<Kernel>,
@@ -101,6 +116,8 @@ pub struct Kernel {
     /// What a copy is told of itself.
     note: Vec<u8>,
     sole: Sole,
+    /// How much the guests' monotonic clock is ahead of the host's: more than nothing if they come from a host that had run longer.
+    ahead: Duration,
 }
 
 impl Kernel {
@@ -125,6 +142,7 @@ impl Kernel {
             frozen_at: Mutex::default(),
             note: Vec::new(),
             sole: Sole::default(),
+            ahead: Duration::ZERO,
         })
     }
 
@@ -137,25 +155,54 @@ impl Kernel {
         note: Vec<u8>,
         sole: &Arc<AtomicBool>,
     ) -> Arc<Self> {
-        Arc::new_cyclic(|me| Self {
-            me: Weak::clone(me),
+        let (memory_limit, next_pid) = self.limits();
+        Self::frozen(FrozenKernel {
             machine: Arc::clone(&self.machine),
             vfs,
             net,
+            shm,
             test_hooks: self.test_hooks,
             trace: self.trace,
-            memory_limit: self.memory_limit,
+            memory_limit,
+            next_pid,
+            ahead: self.ahead,
+            note,
+            sole,
+        })
+    }
+
+    /// A kernel that stands still, without processes.
+    pub(crate) fn frozen(new: FrozenKernel<'_>) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            machine: new.machine,
+            vfs: new.vfs,
+            net: new.net,
+            test_hooks: new.test_hooks,
+            trace: new.trace,
+            memory_limit: new.memory_limit,
             processes: Mutex::default(),
-            next_pid: AtomicI32::new(self.next_pid.load(Ordering::Relaxed)),
+            next_pid: AtomicI32::new(new.next_pid),
             ended: WaitQueue::new(),
             futexes: FutexTable::default(),
-            shm,
+            shm: new.shm,
             gate: Arc::new(Gate::closed()),
             copying: Mutex::default(),
             frozen_at: Mutex::new(Some(Instant::now())),
-            note,
-            sole: Sole::of_copy(sole),
+            note: new.note,
+            sole: Sole::of_copy(new.sole),
+            ahead: new.ahead,
         })
+    }
+
+    /// Most private memory of a process, and the number of the next one.
+    pub(crate) fn limits(&self) -> (u64, i32) {
+        (self.memory_limit, self.next_pid.load(Ordering::Relaxed))
+    }
+
+    /// What the guests' monotonic clock says when the host's says this.
+    pub(crate) fn clock(&self, host: Duration) -> Duration {
+        host.saturating_add(self.ahead)
     }
 
     pub(crate) fn sole(&self) -> &Sole {

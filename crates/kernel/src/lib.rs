@@ -17,6 +17,7 @@ pub mod fdtable;
 pub mod file;
 pub mod fs;
 pub mod handoff;
+pub mod image;
 pub mod kernel;
 pub mod memory;
 pub mod net;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use crate::errno::Errno;
+use crate::image::{BlobWriter, Blobs, LoadError, SaveError};
 use crate::process::Process;
 
 /// An address in a guest's linear memory, in bytes. Not trusted: every use is checked.
@@ -80,6 +81,18 @@ pub trait AddressSpace: Send + Sync {
         private: &[(GuestAddr, u32)],
         shared: &[(GuestAddr, u32, Arc<dyn Segment>, u64)],
     ) -> Result<Arc<dyn AddressSpace>, Errno>;
+
+    /// This space, whose process is frozen, for an image: pages go to `blobs`, the rest is returned, for [`Machine::load_space`]. `private` is as for [`Self::duplicate`].
+    ///
+    /// # Errors
+    /// [`SaveError::Unsupported`] if the machine has no images, as the default.
+    fn save(
+        &self,
+        _private: &[(GuestAddr, u32)],
+        _blobs: &mut BlobWriter,
+    ) -> Result<Vec<u8>, SaveError> {
+        Err(SaveError::unsupported("memory of this machine"))
+    }
 
     /// Where `brk` begins: the first byte after the program's data and stack.
     fn heap_base(&self) -> GuestAddr;
@@ -166,6 +179,13 @@ pub trait Segment: Send + Sync {
     fn share(&self) -> Result<(), Errno> {
         Ok(())
     }
+    /// The segment for an image, as [`AddressSpace::save`].
+    ///
+    /// # Errors
+    /// As there.
+    fn save(&self, _blobs: &mut BlobWriter) -> Result<Vec<u8>, SaveError> {
+        Err(SaveError::unsupported("shared memory of this machine"))
+    }
     /// Copies out of the segment; short at its end.
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize, Errno>;
     /// Copies into the segment; short at its end.
@@ -212,6 +232,40 @@ pub trait Machine: Send + Sync {
         parent: &dyn AddressSpace,
         private: &[(GuestAddr, u32)],
     ) -> Result<Arc<dyn AddressSpace>, Errno>;
+
+    /// What an image must have been saved by to be loaded here: the program and all that its memory refers to.
+    ///
+    /// # Errors
+    /// [`SaveError::Unsupported`] if the machine has no images, as the default, or cannot say.
+    fn identity(&self) -> Result<Vec<u8>, SaveError> {
+        Err(SaveError::unsupported("memory of this machine"))
+    }
+
+    /// The space that [`AddressSpace::save`] described, frozen, with these shared mappings. Pages are unpacked when they are first wanted.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    fn load_space(
+        &self,
+        _record: &[u8],
+        _blobs: &Blobs,
+        _shared: &[(GuestAddr, u32, Arc<dyn Segment>, u64)],
+    ) -> Result<Arc<dyn AddressSpace>, LoadError> {
+        Err(LoadError::Foreign("this machine has no images"))
+    }
+
+    /// The segment that [`Segment::save`] described, for a kernel as [`Segment::duplicate`] has it.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    fn load_segment(
+        &self,
+        _record: &[u8],
+        _blobs: &Blobs,
+        _sole: &Arc<AtomicBool>,
+    ) -> Result<Arc<dyn Segment>, LoadError> {
+        Err(LoadError::Foreign("this machine has no images"))
+    }
 
     /// Runs `process` from `entry` on a thread. When the guest is done (exit, kill, trap), on that same thread, the machine calls [`Process::finish`]
     /// exactly once. System calls of the guest go to [`crate::syscalls::dispatch`]. When one answers [`crate::syscalls::Outcome::Park`], the machine takes the

@@ -2,13 +2,14 @@
 //!
 //! Copies of copies share what they have in common: each freezing adds a layer with the pages that are new since the one before.
 
+use std::mem::offset_of;
 use std::sync::Arc;
 
 use pglite_oxide_kernel::Errno;
 use pglite_oxide_kernel::memory::GuestAddr;
 
 use crate::layer::{self, Found, Layer};
-use crate::module::Module;
+use crate::module::{Context, Module};
 use crate::space::{Memory, SPAN};
 use crate::sys;
 
@@ -25,13 +26,13 @@ struct Pages {
 /// A parked process.
 pub(crate) struct Frozen {
     layers: Vec<Arc<Pages>>,
-    instance: Vec<u64>,
+    pub(crate) instance: Vec<u64>,
     context: Vec<u64>,
     /// The native stack in use, and where in the space it lies.
-    stack: Vec<u64>,
-    stack_offset: usize,
+    pub(crate) stack: Vec<u64>,
+    pub(crate) stack_offset: usize,
     /// Where the space was that it was taken from.
-    old: usize,
+    pub(crate) old: usize,
 }
 
 impl Frozen {
@@ -63,6 +64,55 @@ impl Frozen {
             stack_offset: guest_stack.addr() - memory.start().addr(),
             old: memory.start().addr(),
         })
+    }
+
+    /// One that was in an image.
+    pub(crate) fn loaded(
+        layer: Layer,
+        (instance, context, stack): (Vec<u64>, Vec<u64>, Vec<u64>),
+        stack_offset: usize,
+        old: usize,
+    ) -> Self {
+        let zeroed = Vec::new();
+        Self {
+            layers: vec![Arc::new(Pages { zeroed, layer })],
+            instance,
+            context,
+            stack,
+            stack_offset,
+            old,
+        }
+    }
+
+    /// The context without what is set whenever the process is resumed.
+    pub(crate) fn context_at_rest(&self) -> Vec<u64> {
+        let mut words = self.context.clone();
+        for field in [
+            offset_of!(Context, syscall),
+            offset_of!(Context, task),
+            offset_of!(Context, carrier_stack),
+        ] {
+            if let Some(word) = words.get_mut(field / 8) {
+                *word = 0;
+            }
+        }
+        words
+    }
+
+    /// Where it may differ from the program's image, which has something in `extent` only.
+    pub(crate) fn touched(&self, extent: (u64, u64)) -> Found {
+        let page = sys::page_size() as u64;
+        let mut ranges = Vec::new();
+        for pages in &self.layers {
+            ranges.extend(pages.layer.runs().iter().map(|run| (run.start, run.len)));
+            for &(from, to) in &pages.zeroed {
+                let (from, to) = (u64::from(from).max(extent.0), u64::from(to).min(extent.1));
+                if from < to {
+                    ranges.push((from, (to - from).next_multiple_of(page)));
+                }
+            }
+        }
+        Found::of_ranges(ranges)
     }
 
     /// True if some of its pages are in the range.
@@ -116,7 +166,7 @@ fn words(from: *const u8, len: usize) -> Vec<u64> {
 }
 
 /// Guest memory of a parked process.
-fn bytes(memory: &Memory, start: u64, len: u64) -> &[u8] {
+pub(crate) fn bytes(memory: &Memory, start: u64, len: u64) -> &[u8] {
     let (start, len) = (
         u32::try_from(start).unwrap_or(0),
         usize::try_from(len).unwrap_or(0),

@@ -112,6 +112,19 @@ impl Image {
         })
     }
 
+    /// The instance's globals as every process begins with them; pointers to its own place are still to be set.
+    pub(crate) fn globals(&self) -> &[u64] {
+        &self.globals
+    }
+
+    /// Where it has something, from the first byte to the end.
+    pub(crate) fn extent(&self) -> (u64, u64) {
+        let start = u64::from(FIRST_BYTE);
+        let constants = self.constants.iter();
+        let ends = constants.map(|part| u64::from(part.start) + part.len as u64);
+        (start, ends.fold(start + self.len as u64, u64::max))
+    }
+
     /// Maps the data into a fresh space.
     pub(crate) fn map_into(&self, space: &sys::Reservation) -> Result<(), Errno> {
         space.map_file(Memory::offset(FIRST_BYTE), self.len, &self.data, 0, false)?;

@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
 
 use pglite_oxide_kernel::Errno;
+use pglite_oxide_kernel::image::Blob;
 
 use crate::sys::{self, Reservation, View};
 
@@ -24,7 +25,10 @@ pub(crate) struct Run {
 
 /// What one copying found, as it was then.
 pub(crate) struct Layer {
-    file: File,
+    /// Made from `packed` if it is not there yet.
+    file: OnceLock<File>,
+    /// What the file is to hold, one after the other.
+    packed: Vec<Blob>,
     /// By their starts.
     runs: Vec<Run>,
     /// The file, if its bytes were asked for.
@@ -72,12 +76,16 @@ impl Found {
 
     /// What any of these runs has.
     pub(crate) fn of<'a>(runs: impl Iterator<Item = &'a Run>) -> Self {
-        let mut ranges: Vec<_> = runs.map(|run| (run.start, run.start + run.len)).collect();
+        Self::of_ranges(runs.map(|run| (run.start, run.len)).collect())
+    }
+
+    /// The same for starts and lengths.
+    pub(crate) fn of_ranges(mut ranges: Vec<(u64, u64)>) -> Self {
         ranges.sort_unstable();
         let mut found = Self::new();
         let mut done = 0;
-        for (start, end) in ranges {
-            let start = start.max(done);
+        for (start, len) in ranges {
+            let (start, end) = (start.max(done), start + len);
             if start < end {
                 found.add(start, end - start);
                 done = end;
@@ -103,17 +111,53 @@ impl Layer {
             offset += len;
         }
         Ok(Self {
-            file,
+            file: OnceLock::from(file),
+            packed: Vec::new(),
             runs,
             view: OnceLock::new(),
         })
+    }
+
+    /// What an image holds: whole pages at these starts, of these lengths.
+    pub(crate) fn packed(ranges: &[(u64, u64)], packed: Vec<Blob>) -> Self {
+        let mut runs = Vec::with_capacity(ranges.len());
+        let mut offset = 0;
+        for &(start, len) in ranges {
+            runs.push(Run { start, len, offset });
+            offset += len;
+        }
+        Self {
+            file: OnceLock::new(),
+            packed,
+            runs,
+            view: OnceLock::new(),
+        }
+    }
+
+    fn file(&self) -> Result<&File, Errno> {
+        if let Some(file) = self.file.get() {
+            return Ok(file);
+        }
+        // If two threads come here, one's work is thrown away.
+        let file = sys::memory_object(c"pglite-frozen", self.len())?;
+        let mut piece = Vec::new();
+        let mut offset = 0;
+        for blob in &self.packed {
+            // Writing whole pages is cheaper than faults on a mapping, and a small buffer stays in the processor's cache.
+            piece.resize(blob.len(), 0);
+            blob.unpack_into(&mut piece).map_err(|_| Errno::EIO)?;
+            file.write_all_at(&piece, offset)?;
+            offset += piece.len() as u64;
+        }
+        Ok(self.file.get_or_init(|| file))
     }
 
     fn view(&self) -> Result<&View, Errno> {
         if let Some(view) = self.view.get() {
             return Ok(view);
         }
-        let view = View::of(&self.file, self.file.metadata()?.len())?;
+        let file = self.file()?;
+        let view = View::of(file, file.metadata()?.len())?;
         Ok(self.view.get_or_init(|| view))
     }
 
@@ -157,6 +201,7 @@ impl Layer {
         at: usize,
         (from, to): (u64, u64),
     ) -> Result<(), Errno> {
+        let file = self.file()?;
         for run in &self.runs {
             let (start, end) = (run.start.max(from), (run.start + run.len).min(to));
             if start >= end {
@@ -167,7 +212,7 @@ impl Layer {
             reservation.map_file(
                 at + place,
                 len,
-                &self.file,
+                file,
                 run.offset + (start - run.start),
                 false,
             )?;

@@ -1,7 +1,7 @@
 //! The machine: address spaces, images, shared segments, threads and traps for guests compiled ahead of time.
 //!
 //! It implements [`pglite_oxide_kernel::memory::Machine`]. All `unsafe` code of the workspace is here, in [`sys`] (mapping memory), [`space`], [`image`], [`segment`], `frozen`, [`module`], [`library`], [`pack`],
-//! `trap` and `thread`.
+//! `places`, `trap` and `thread`.
 //!
 //! # How a guest is confined
 //!
@@ -19,6 +19,8 @@ pub mod library;
 mod machine;
 pub mod module;
 pub mod pack;
+mod places;
+mod saved;
 pub mod segment;
 pub mod space;
 pub mod sys;

@@ -1,15 +1,18 @@
 //! The machine as the kernel sees it.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use pglite_oxide_kernel::image::{Blobs, LoadError, SaveError};
 use pglite_oxide_kernel::memory::{AddressSpace, Entry, GuestAddr, Machine, Segment};
 use pglite_oxide_kernel::{Errno, Process};
 
 use crate::image::Image;
 use crate::library::{self, Library};
 use crate::module::{Module, ModuleError};
+use crate::places::{LoadedObject, Places as _};
+use crate::saved;
 use crate::segment::MemorySegment;
 use crate::space::{LIVE, STACK_SPAN, Space};
 use crate::thread;
@@ -73,12 +76,8 @@ impl NativeMachine {
     }
 }
 
-impl Machine for NativeMachine {
-    fn create_segment(&self, len: u64) -> Result<Arc<dyn Segment>, Errno> {
-        Ok(Arc::new(MemorySegment::new(len)?))
-    }
-
-    fn load(&self, name: &str) -> Result<Arc<dyn AddressSpace>, Errno> {
+impl NativeMachine {
+    fn program(&self, name: &str) -> Result<(&'static Module, Arc<Image>), Errno> {
         let module = self
             .modules
             .iter()
@@ -86,17 +85,83 @@ impl Machine for NativeMachine {
             .find(|module| module.name() == name)
             .or_else(|| self.multicall.get().copied())
             .ok_or(Errno::ENOENT)?;
-        let image = {
-            let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-            match images.get(module.name()) {
-                Some(image) => Arc::clone(image),
-                None => {
-                    let image = Arc::new(Image::freeze(module, &self.libraries)?);
-                    images.insert(module.name(), Arc::clone(&image));
-                    image
-                }
-            }
+        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(image) = images.get(module.name()) {
+            return Ok((module, Arc::clone(image)));
+        }
+        let image = Arc::new(Image::freeze(module, &self.libraries)?);
+        images.insert(module.name(), Arc::clone(&image));
+        Ok((module, image))
+    }
+
+    /// The names of the program's addresses.
+    fn places(&self) -> Option<LoadedObject> {
+        let module = *self.modules.first()?;
+        LoadedObject::of(std::ptr::from_ref(module).cast())
+    }
+}
+
+impl Machine for NativeMachine {
+    fn identity(&self) -> Result<Vec<u8>, SaveError> {
+        let places = self
+            .places()
+            .ok_or_else(|| SaveError::unsupported("a program that the host cannot describe"))?;
+        let mut identity = places.identity();
+        let mut add = |what: &str| {
+            identity.extend_from_slice(what.as_bytes());
+            identity.push(0);
         };
+        for module in &self.modules {
+            add(module.name());
+            add(module.fingerprint());
+        }
+        for library in &self.libraries {
+            if !places.covers(std::ptr::from_ref(*library).addr()) {
+                return Err(SaveError::unsupported(
+                    "a process with an extension that was loaded at run time",
+                ));
+            }
+            add(library.name());
+            add(library.fingerprint());
+        }
+        Ok(identity)
+    }
+
+    fn load_space(
+        &self,
+        record: &[u8],
+        blobs: &Blobs,
+        shared: &[(GuestAddr, u32, Arc<dyn Segment>, u64)],
+    ) -> Result<Arc<dyn AddressSpace>, LoadError> {
+        let name = saved::program(record)?;
+        let (module, image) = self.program(&name)?;
+        let places = self
+            .places()
+            .ok_or(LoadError::Foreign("this program cannot say what it is"))?;
+        let frozen = saved::load_space(record, module, &image, &places, blobs)?;
+        Ok(Arc::new(Space::of_frozen(
+            module,
+            &image,
+            Arc::new(frozen),
+            shared,
+        )))
+    }
+
+    fn load_segment(
+        &self,
+        record: &[u8],
+        blobs: &Blobs,
+        sole: &Arc<AtomicBool>,
+    ) -> Result<Arc<dyn Segment>, LoadError> {
+        Ok(Arc::new(saved::load_segment(record, blobs, sole)?))
+    }
+
+    fn create_segment(&self, len: u64) -> Result<Arc<dyn Segment>, Errno> {
+        Ok(Arc::new(MemorySegment::new(len)?))
+    }
+
+    fn load(&self, name: &str) -> Result<Arc<dyn AddressSpace>, Errno> {
+        let (module, image) = self.program(name)?;
         Ok(Arc::new(Space::load(module, &image)?))
     }
 

@@ -35,6 +35,8 @@ pub struct Context {
     pub stack_base: *mut u8,
     /// Top of the native stack while the guest does not run.
     pub guest_stack: *mut u8,
+    /// Top of the carrier's stack while it does.
+    pub carrier_stack: *mut u8,
 }
 
 /// `pgl_present_fn`: how many bytes of a data segment the memory will have without their being written.

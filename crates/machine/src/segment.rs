@@ -11,10 +11,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pglite_oxide_kernel::Errno;
+use pglite_oxide_kernel::image::{BlobWriter, SaveError};
 use pglite_oxide_kernel::memory::Segment;
 
 use crate::known::Known;
 use crate::layer::{Found, Layer};
+use crate::saved;
 use crate::sys::{self, Reservation};
 
 /// Layers beyond this are made one.
@@ -84,6 +86,17 @@ impl MemorySegment {
     /// Somebody who maps it is going to run, or wrote.
     pub(crate) fn touch(&self) {
         self.touched.store(true, Ordering::SeqCst);
+    }
+
+    /// One of a kernel in which only one process runs while `sole` says so.
+    pub(crate) fn of_layers(len: u64, layers: Vec<Arc<Layer>>, sole: &Arc<AtomicBool>) -> Self {
+        let sole = Arc::clone(sole);
+        let state = State::Sole {
+            sole,
+            layers,
+            mapped: None,
+        };
+        Self::with(len, state)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -249,14 +262,18 @@ impl Segment for MemorySegment {
                 layers = Known::of(&file, self.len(), Vec::new())?.copy(&file)?;
             }
         }
-        Ok(Arc::new(Self::with(
-            self.len(),
+        Ok(Arc::new(Self::of_layers(self.len(), layers, sole)))
+    }
+
+    fn save(&self, blobs: &mut BlobWriter) -> Result<Vec<u8>, SaveError> {
+        match &*self.state() {
             State::Sole {
-                sole: Arc::clone(sole),
                 layers,
                 mapped: None,
-            },
-        )))
+                ..
+            } => saved::save_segment(self.len(), layers, blobs),
+            _ => Err(SaveError::unsupported("shared memory that is in use")),
+        }
     }
 
     fn share(&self) -> Result<(), Errno> {

@@ -14,17 +14,20 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use pglite_oxide_kernel::Errno;
+use pglite_oxide_kernel::image::{BlobWriter, SaveError};
 use pglite_oxide_kernel::memory::{AddressSpace, GuestAddr, Segment};
 
 use crate::frozen::Frozen;
 use crate::image::Image;
 use crate::module::{CONTEXT_SPAN, Context, FIRST_BYTE, INSTANCE_SPAN, MEMORY_SIZE, Module};
+use crate::places::LoadedObject;
+use crate::saved;
 use crate::segment::MemorySegment;
 use crate::sys::{self, Reservation};
 
 /// Bytes of native stack, the guard below it included, committed as they are used. Compiled frames are larger than the guest's own; the guest is told of half.
 pub(crate) const STACK_SPAN: usize = 16 << 20;
-const GUARD: usize = 64 << 10;
+pub(crate) const GUARD: usize = 64 << 10;
 const BYTE_0: usize = STACK_SPAN + INSTANCE_SPAN;
 /// Bytes reserved behind the guest's byte 0: a 32-bit address plus a 32-bit offset stays inside.
 const GUEST_SPAN: usize = 8 << 30;
@@ -163,6 +166,35 @@ impl Space {
         };
         space.memory()?;
         Ok(space)
+    }
+
+    /// A space that is a copy of a frozen one, with these shared mappings.
+    pub(crate) fn of_frozen(
+        module: &'static Module,
+        image: &Arc<Image>,
+        frozen: Arc<Frozen>,
+        shared: &[(GuestAddr, u32, Arc<dyn Segment>, u64)],
+    ) -> Self {
+        let shared = shared
+            .iter()
+            .map(|(addr, len, segment, offset)| Shared {
+                from: addr.0,
+                to: addr.0 + len,
+                segment: Arc::clone(segment),
+                offset: *offset,
+            })
+            .collect();
+        Self {
+            module,
+            image: Arc::clone(image),
+            frozen: Some(frozen),
+            memory: OnceLock::new(),
+            mapped: Mutex::new(Mapped {
+                shared,
+                zeroed: Vec::new(),
+            }),
+            last: Mutex::default(),
+        }
     }
 
     fn mapped(&self) -> MutexGuard<'_, Mapped> {
@@ -443,26 +475,27 @@ impl AddressSpace for Space {
         };
         last.frozen = Some(Arc::clone(&frozen));
         last.current = true;
-        let shared = shared
-            .iter()
-            .map(|(addr, len, segment, offset)| Shared {
-                from: addr.0,
-                to: addr.0 + len,
-                segment: Arc::clone(segment),
-                offset: *offset,
-            })
-            .collect();
-        Ok(Arc::new(Self {
-            module: self.module,
-            image: Arc::clone(&self.image),
-            frozen: Some(frozen),
-            memory: OnceLock::new(),
-            mapped: Mutex::new(Mapped {
-                shared,
-                zeroed: Vec::new(),
-            }),
-            last: Mutex::default(),
-        }))
+        Ok(Arc::new(Self::of_frozen(
+            self.module,
+            &self.image,
+            frozen,
+            shared,
+        )))
+    }
+
+    fn save(
+        &self,
+        _private: &[(GuestAddr, u32)],
+        blobs: &mut BlobWriter,
+    ) -> Result<Vec<u8>, SaveError> {
+        let places = LoadedObject::of(std::ptr::from_ref(self.module).cast())
+            .ok_or_else(|| SaveError::unsupported("a program that the host cannot describe"))?;
+        match (&self.frozen, self.memory.get()) {
+            (Some(frozen), None) => {
+                saved::save_space(self.module, &self.image, frozen, &places, blobs)
+            }
+            _ => Err(SaveError::unsupported("a process that has run")),
+        }
     }
 
     fn heap_base(&self) -> GuestAddr {

@@ -92,6 +92,32 @@ impl Seed {
         }
     }
 
+    /// What [`Self::of_json`] takes.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "process": self.process_id,
+            "transaction": self.transaction,
+            "parameters": self.parameters,
+        })
+    }
+
+    /// The session that was described, with its stream.
+    pub(crate) fn of_json(value: &serde_json::Value, stream: Stream) -> Option<Self> {
+        let text = |(name, value): (&String, &serde_json::Value)| {
+            Some((name.clone(), value.as_str()?.to_owned()))
+        };
+        Some(Self {
+            stream,
+            process_id: i32::try_from(value["process"].as_i64()?).ok()?,
+            transaction: u8::try_from(value["transaction"].as_u64()?).ok()?,
+            parameters: value["parameters"]
+                .as_object()?
+                .iter()
+                .map(text)
+                .collect::<Option<_>>()?,
+        })
+    }
+
     /// A connection to the backend.
     pub(crate) fn grow(self, secret_key: i32) -> Result<Connection> {
         let mut connection = Connection::on(self.stream)?;

@@ -55,6 +55,28 @@ impl Login {
         (self.username.clone(), self.database.clone())
     }
 
+    /// What [`Self::of_json`] takes.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        serde_json::json!([self.username, self.database, self.parameters])
+    }
+
+    /// The login that was described.
+    pub(crate) fn of_json(value: &serde_json::Value) -> Option<Self> {
+        let text = |(name, value): (&String, &serde_json::Value)| {
+            Some((name.clone(), value.as_str()?.to_owned()))
+        };
+        Some(Self {
+            username: value.get(0)?.as_str()?.to_owned(),
+            database: value.get(1)?.as_str()?.to_owned(),
+            parameters: value
+                .get(2)?
+                .as_object()?
+                .iter()
+                .map(text)
+                .collect::<Option<_>>()?,
+        })
+    }
+
     /// The same login on another cluster.
     pub(crate) fn connector(&self, cluster: Arc<Cluster>) -> Connector {
         Connector {

@@ -54,6 +54,8 @@ pub use options::{
     DescribeResultField, ExecProtocolOptions, ExecProtocolResult, FieldInfo, NoticeCallback,
     ParserMap, QueryOptions, Results, RowMode, Serializer, SerializerMap, TypeParser,
 };
+#[doc(hidden)]
+pub use pglite_oxide_cluster::ImageError;
 pub use pglite_oxide_cluster::PackError;
 pub use pglite_oxide_cluster::{
     BackupError, Cluster, ConnectError, ExitStatus, GrantedDirectory, Input, Output, Program,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use pglite_oxide_cluster::Opened;
+use pglite_oxide_cluster::{FromImage, ImageBytes, ImageError, LoadError, Opened};
 
 use crate::connection::{Connection, Seed};
 use crate::connector::Login;
@@ -74,6 +74,44 @@ impl Snapshot {
             .session
             .on(stream)
             .into_session(opened, &frozen.login)
+    }
+}
+
+/// Images: snapshots for other processes of the same program.
+impl Snapshot {
+    /// The snapshot as bytes.
+    ///
+    /// # Errors
+    /// [`ImageError`], naming what cannot be saved.
+    #[doc(hidden)]
+    pub fn to_image(&self) -> std::result::Result<Vec<u8>, ImageError> {
+        let frozen = &*self.0;
+        let extra = serde_json::json!([frozen.session.to_json(), frozen.login.to_json()]);
+        let keep = [frozen.session.stream()];
+        frozen.cluster.to_image(&keep, extra.to_string().as_bytes())
+    }
+
+    /// The snapshot of an image that this program made, in this process or another one.
+    ///
+    /// # Errors
+    /// [`ImageError`] for one that is damaged or of another program.
+    #[doc(hidden)]
+    pub fn from_image(
+        image: impl AsRef<[u8]> + Send + Sync + 'static,
+    ) -> std::result::Result<Self, ImageError> {
+        const DAMAGED: LoadError = LoadError::Damaged("it has no session");
+        let FromImage {
+            snapshot,
+            mut streams,
+            extra,
+        } = pglite_oxide_cluster::Snapshot::from_image(&ImageBytes::new(image))?;
+        let extra: [serde_json::Value; 2] = serde_json::from_slice(&extra).map_err(|_| DAMAGED)?;
+        let stream = streams.pop().ok_or(DAMAGED)?;
+        Ok(Self(Arc::new(Frozen {
+            cluster: snapshot,
+            session: Seed::of_json(&extra[0], stream).ok_or(DAMAGED)?,
+            login: Login::of_json(&extra[1]).ok_or(DAMAGED)?,
+        })))
     }
 }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use super::{FileSystem, FsError, FsResult, GUEST_GID, GUEST_UID, OpenHow, next_device, now};
 use crate::errno::Errno;
 use crate::file::{DirEntry, File, FileKind, FileTime, Stat};
+use crate::image::record::{FileRecord, Fs, FsRecord, Kind};
+use crate::image::{SaveError, Saver};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Device {
@@ -66,6 +68,17 @@ impl DevFs {
         Self {
             device: next_device(),
         }
+    }
+
+    /// The device with this inode, open.
+    pub(crate) fn by_inode(&self, inode: u64) -> Option<Arc<dyn File>> {
+        let place = usize::try_from(inode.checked_sub(2)?).ok()?;
+        let (_, device) = DEVICES.get(place)?;
+        Some(Arc::new(OpenDevice {
+            device: *device,
+            number: self.device,
+            inode,
+        }))
     }
 
     fn status(&self, inode: u64, kind: FileKind, mode: u32) -> Stat {
@@ -202,6 +215,10 @@ impl FileSystem for DevFs {
     ) -> FsResult<()> {
         Self::refuse(path)
     }
+
+    fn save(&self, _saver: &mut Saver<'_>) -> Result<FsRecord, SaveError> {
+        Ok(FsRecord(Fs::Dev))
+    }
 }
 
 fn list() -> Vec<DirEntry> {
@@ -276,6 +293,10 @@ impl File for OpenDevice {
 
     fn sync(&self, _kind: crate::file::SyncKind) -> Result<(), Errno> {
         Err(Errno::EINVAL)
+    }
+
+    fn save(&self, _saver: &mut Saver<'_>) -> Result<FileRecord, SaveError> {
+        Ok(FileRecord(Kind::Device(self.inode)))
     }
 
     fn as_any(&self) -> &dyn Any {

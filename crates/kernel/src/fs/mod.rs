@@ -29,6 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::copy::Copier;
 use crate::errno::Errno;
 use crate::file::{DirEntry, File, FileTime, Stat};
+use crate::image::{FsRecord, SaveError, Saver};
 
 /// The user all guest files belong to, whoever owns them on the host.
 pub const GUEST_UID: u32 = 1000;
@@ -173,6 +174,13 @@ pub trait FileSystem: Send + Sync {
     /// Its twin in a copy of the kernel; the default is for those that both may use: `None`.
     fn copy(&self, _copier: &mut Copier) -> Result<Option<Arc<dyn FileSystem>>, Errno> {
         Ok(None)
+    }
+    /// Describes it in an image; the default is for those that images do not hold.
+    fn save(&self, _saver: &mut Saver<'_>) -> Result<FsRecord, SaveError> {
+        Err(SaveError::unsupported(format!(
+            "a file system of the kind {}",
+            std::any::type_name::<Self>()
+        )))
     }
     /// True when every write fails with `EROFS`.
     fn read_only(&self) -> bool {

@@ -8,6 +8,8 @@ use super::{FileSystem, FsResult, FsUsage, GUEST_GID, GUEST_UID, OpenHow, next_d
 use crate::copy::Copier;
 use crate::errno::Errno;
 use crate::file::{DirEntry, File, FileKind, FileTime, Stat};
+use crate::image::record::{FileRecord, Fs, FsRecord, Kind, ShmObjectRecord, ShmRecord};
+use crate::image::{LoadError, SaveError, Saver};
 use crate::memory::{Machine, Segment};
 use crate::wait::lock;
 
@@ -20,7 +22,7 @@ struct Status {
 }
 
 /// One shared memory object; its memory is freed when its name, all descriptors and all mappings are gone.
-struct Object {
+pub(crate) struct Object {
     device: u64,
     inode: u64,
     segment: Arc<dyn Segment>,
@@ -286,6 +288,18 @@ impl FileSystem for ShmFs {
         Ok(Some(Arc::new(copy)))
     }
 
+    fn save(&self, saver: &mut Saver<'_>) -> Result<FsRecord, SaveError> {
+        let (objects, last_inode) = {
+            let names = lock(&self.names);
+            (names.objects.clone(), names.last_inode)
+        };
+        let mut names = Vec::with_capacity(objects.len());
+        for (name, object) in objects {
+            names.push((name, object.number(saver)?));
+        }
+        Ok(FsRecord(Fs::Shm(ShmRecord { last_inode, names })))
+    }
+
     fn usage(&self) -> FsResult<FsUsage> {
         // What Linux's tmpfs says; the machine's real limits show up as ENOMEM or ENOSPC.
         Ok(FsUsage {
@@ -315,6 +329,67 @@ impl Object {
         });
         copier.keep(key, Arc::clone(&copy));
         Ok(copy)
+    }
+}
+
+impl Object {
+    /// Its number in an image.
+    fn number(&self, saver: &mut Saver<'_>) -> Result<u32, SaveError> {
+        saver.shm_object(std::ptr::from_ref(self).addr(), |saver| {
+            let status = *lock(&self.status);
+            Ok(ShmObjectRecord {
+                inode: self.inode,
+                segment: saver.segment(&self.segment)?,
+                mode: status.mode,
+                links: status.links,
+                modified: (status.modified.seconds, status.modified.nanoseconds),
+            })
+        })
+    }
+
+    /// The object that was saved.
+    pub(crate) fn load(
+        record: &ShmObjectRecord,
+        segments: &[Arc<dyn Segment>],
+    ) -> Result<Arc<Self>, LoadError> {
+        let segment = segments
+            .get(record.segment as usize)
+            .ok_or(LoadError::Damaged("an object's segment is not there"))?;
+        Ok(Arc::new(Self {
+            device: 0,
+            inode: record.inode,
+            segment: Arc::clone(segment),
+            status: Mutex::new(Status {
+                mode: record.mode,
+                links: record.links,
+                modified: FileTime {
+                    seconds: record.modified.0,
+                    nanoseconds: record.modified.1,
+                },
+            }),
+            appending: Mutex::default(),
+        }))
+    }
+}
+
+impl ShmFs {
+    /// The file system that was saved, with objects that were.
+    pub(crate) fn load(
+        machine: Arc<dyn Machine>,
+        record: &ShmRecord,
+        objects: &[Arc<Object>],
+    ) -> Result<Self, LoadError> {
+        let fs = Self::new(machine);
+        let mut names = lock(&fs.names);
+        names.last_inode = record.last_inode;
+        for (name, number) in &record.names {
+            let object = objects
+                .get(*number as usize)
+                .ok_or(LoadError::Damaged("a shared memory object is not there"))?;
+            names.objects.insert(name.clone(), Arc::clone(object));
+        }
+        drop(names);
+        Ok(fs)
     }
 }
 
@@ -387,6 +462,11 @@ impl File for Object {
 
     fn copy(&self, _this: &Arc<dyn File>, copier: &mut Copier) -> Result<Arc<dyn File>, Errno> {
         Ok(self.copied(copier)?)
+    }
+
+    fn save(&self, saver: &mut Saver<'_>) -> Result<FileRecord, SaveError> {
+        self.number(saver)
+            .map(|number| FileRecord(Kind::Shm(number)))
     }
 
     fn segment(&self) -> Option<Arc<dyn Segment>> {

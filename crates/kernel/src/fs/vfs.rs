@@ -129,6 +129,17 @@ impl Vfs {
         Ok(Self { mounts })
     }
 
+    /// Nothing, for what [`Self::add`] adds.
+    pub(crate) fn empty() -> Self {
+        Self { mounts: Vec::new() }
+    }
+
+    /// One more of the mounts that [`Self::mounts`] told, in their order.
+    pub(crate) fn add(&mut self, at: &str, fs: Arc<dyn FileSystem>) {
+        let at = at.trim_end_matches('/').to_owned();
+        self.mounts.push(Mount { at, fs });
+    }
+
     /// The mount points and what is mounted there, longest path first.
     pub fn mounts(&self) -> impl Iterator<Item = (&str, &Arc<dyn FileSystem>)> {
         self.mounts.iter().map(|mount| {

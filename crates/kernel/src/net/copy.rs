@@ -34,6 +34,13 @@ impl Streams {
         StreamEnd::of_duplex(&copied.duplex, side, end.peer_pid())
     }
 
+    /// One that was made otherwise.
+    pub(super) fn note(&mut self, duplex: &Arc<Duplex>, made: [bool; 2]) {
+        let duplex = Arc::clone(duplex);
+        let key = Arc::as_ptr(&duplex).addr();
+        self.0.insert(key, Copied { duplex, made });
+    }
+
     /// True if the other end of this one is only in the original.
     pub(crate) fn is_orphan(&self, end: &StreamEnd) -> bool {
         self.0

@@ -31,7 +31,7 @@ pub struct HostStream {
 }
 
 impl HostStream {
-    pub(super) fn new(end: StreamEnd) -> Self {
+    pub(crate) fn new(end: StreamEnd) -> Self {
         Self {
             end: Arc::new(end),
             timeouts: Arc::default(),

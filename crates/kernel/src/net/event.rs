@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 use crate::copy::Copier;
 use crate::errno::Errno;
 use crate::file::{File, FileKind, OpenFile, Ready, Stat};
+use crate::image::{FileRecord, SaveError, Saver};
 use crate::process::signal::SigSet;
 use crate::wait::{WaitQueue, WakeSource, lock};
 
@@ -26,6 +27,11 @@ impl EventFd {
             semaphore,
             events: WaitQueue::new(),
         }
+    }
+
+    /// The count, and whether it is a semaphore.
+    pub(super) fn state(&self) -> (u64, bool) {
+        (*lock(&self.count), self.semaphore)
     }
 }
 
@@ -87,6 +93,10 @@ impl File for EventFd {
         Ok(Arc::new(Self::new(*lock(&self.count), self.semaphore)))
     }
 
+    fn save(&self, _saver: &mut Saver<'_>) -> Result<FileRecord, SaveError> {
+        Ok(self.save_count())
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -128,6 +138,10 @@ impl File for SignalFd {
 
     fn copy(&self, _this: &Arc<dyn File>, _copier: &mut Copier) -> Result<Arc<dyn File>, Errno> {
         Ok(Arc::new(Self::new(self.mask())))
+    }
+
+    fn save(&self, _saver: &mut Saver<'_>) -> Result<FileRecord, SaveError> {
+        Ok(self.save_mask())
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -237,6 +251,10 @@ impl File for Epoll {
             lock(&copy.watched).insert(fd, Watch { open, ..watch });
         }
         Ok(Arc::new(copy))
+    }
+
+    fn save(&self, saver: &mut Saver<'_>) -> Result<FileRecord, SaveError> {
+        self.save_watches(saver)
     }
 
     fn as_any(&self) -> &dyn Any {

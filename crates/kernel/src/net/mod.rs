@@ -9,6 +9,7 @@ pub mod direct;
 pub mod event;
 mod forward;
 pub mod host;
+pub(crate) mod image;
 pub mod pipe;
 pub mod socket;
 pub mod stream;

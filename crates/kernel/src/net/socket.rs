@@ -11,6 +11,7 @@ use super::{Incoming, Listener, Net};
 use crate::copy::Copier;
 use crate::errno::Errno;
 use crate::file::{File, FileKind, Ready, Stat};
+use crate::image::{FileRecord, SaveError, Saver};
 use crate::wait::{WaitQueue, WakeSource, lock};
 
 /// What a socket has become.
@@ -228,6 +229,10 @@ impl File for Socket {
 
     fn copy(&self, _this: &Arc<dyn File>, copier: &mut Copier) -> Result<Arc<dyn File>, Errno> {
         Ok(Arc::new(self.copy_socket(copier)))
+    }
+
+    fn save(&self, saver: &mut Saver<'_>) -> Result<FileRecord, SaveError> {
+        self.save_socket(saver)
     }
 
     fn host_fd(&self) -> Option<BorrowedFd<'_>> {

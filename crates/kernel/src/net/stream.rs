@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex};
 use crate::copy::Copier;
 use crate::errno::Errno;
 use crate::file::{File, FileKind, Ready, Stat};
+use crate::image::record::Kind;
+use crate::image::{FileRecord, SaveError, Saver};
 use crate::wait::{WaitQueue, WakeSource, lock};
 
 /// Bytes that a pipe holds, as on Linux.
@@ -20,28 +22,28 @@ const SOCKET_CAPACITY: usize = 208 * 1024;
 const PIPE_BUF: usize = 4096;
 
 #[derive(Clone, Default)]
-struct Queue {
-    bytes: VecDeque<u8>,
+pub(super) struct Queue {
+    pub(super) bytes: VecDeque<u8>,
     /// The writing end is closed or shut down: end of file after the bytes.
-    finished: bool,
+    pub(super) finished: bool,
     /// The reading end is closed or shut down: writes fail.
-    refused: bool,
+    pub(super) refused: bool,
     /// The reading end was closed with bytes unread: the writer's own reads fail once.
-    reset: bool,
+    pub(super) reset: bool,
 }
 
 #[derive(Default)]
-struct Side {
+pub(super) struct Side {
     /// Bytes on their way to this side.
-    incoming: Mutex<Queue>,
+    pub(super) incoming: Mutex<Queue>,
     /// Woken at every change that this side could wait for.
-    events: WaitQueue,
+    pub(super) events: WaitQueue,
 }
 
 pub(crate) struct Duplex {
-    sides: [Side; 2],
-    kind: FileKind,
-    capacity: usize,
+    pub(super) sides: [Side; 2],
+    pub(super) kind: FileKind,
+    pub(super) capacity: usize,
 }
 
 /// One end of a stream; dropping it closes it.
@@ -89,6 +91,10 @@ impl StreamEnd {
         self.peer_pid
     }
 
+    pub(super) fn duplex(&self) -> &Duplex {
+        &self.duplex
+    }
+
     pub(super) fn duplex_address(&self) -> usize {
         Arc::as_ptr(&self.duplex).addr()
     }
@@ -112,7 +118,7 @@ impl StreamEnd {
     }
 
     /// An end of a connection; each is made once.
-    pub(super) fn of_duplex(duplex: &Arc<Duplex>, side: usize, peer_pid: i32) -> Self {
+    pub(crate) fn of_duplex(duplex: &Arc<Duplex>, side: usize, peer_pid: i32) -> Self {
         Self {
             duplex: Arc::clone(duplex),
             me: side,
@@ -317,6 +323,11 @@ impl File for StreamEnd {
 
     fn copy(&self, _this: &Arc<dyn File>, copier: &mut Copier) -> Result<Arc<dyn File>, Errno> {
         Ok(Arc::new(copier.streams.end(self)))
+    }
+
+    fn save(&self, saver: &mut Saver<'_>) -> Result<FileRecord, SaveError> {
+        self.save_end(saver)
+            .map(|end| FileRecord(Kind::Stream(end)))
     }
 
     fn as_any(&self) -> &dyn Any {

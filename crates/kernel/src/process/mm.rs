@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use super::stale::Stale;
 use crate::errno::Errno;
+use crate::image::record::{MmRecord, VmaRecord};
+use crate::image::{LoadError, Loader, SaveError, Saver};
 use crate::memory::{AddressSpace, GuestAddr, MAP_GRANULE, PAGE_SIZE, Segment};
 
 /// Where mappings begin, downwards.
@@ -282,6 +284,64 @@ impl Mm {
             }
         }
         Ok(())
+    }
+
+    /// The map for an image.
+    pub(crate) fn save(&self, saver: &mut Saver<'_>) -> Result<MmRecord, SaveError> {
+        let mut vmas = Vec::with_capacity(self.vmas.len());
+        for (&start, vma) in &self.vmas {
+            let shared = match &vma.backing {
+                Backing::Private => None,
+                Backing::Shared(segment, offset) => Some((saver.segment(segment)?, *offset)),
+            };
+            let end = vma.end;
+            vmas.push(VmaRecord { start, end, shared });
+        }
+        Ok(MmRecord {
+            vmas,
+            brk_start: self.brk_start,
+            brk: self.brk,
+            limit: self.limit,
+            stale: self.stale.ranges(),
+        })
+    }
+
+    /// The map that was saved.
+    pub(crate) fn load(record: &MmRecord, loader: &Loader<'_>) -> Result<Self, LoadError> {
+        const DAMAGED: LoadError = LoadError::Damaged("a memory map contradicts itself");
+        if record.brk < record.brk_start || record.brk > MAP_TOP {
+            return Err(DAMAGED);
+        }
+        let mut this = Self {
+            vmas: BTreeMap::new(),
+            brk_start: record.brk_start,
+            brk: record.brk,
+            limit: record.limit,
+            private_mapped: 0,
+            stale: Stale::default(),
+        };
+        let mut last = record.brk;
+        for vma in &record.vmas {
+            let (start, end) = (vma.start, vma.end);
+            if start < last || end <= start || end > MAP_TOP {
+                return Err(DAMAGED);
+            }
+            last = end;
+            let backing = match vma.shared {
+                Some((number, offset)) => Backing::Shared(loader.segment(number)?, offset),
+                None => {
+                    this.private_mapped += u64::from(end - start);
+                    Backing::Private
+                }
+            };
+            this.vmas.insert(start, Vma { end, backing });
+        }
+        for &(from, to) in &record.stale {
+            if from >= to || !this.stale.keep(from, to) {
+                return Err(DAMAGED);
+            }
+        }
+        Ok(this)
     }
 
     /// The ranges a fork must copy: everything private that is in use.

@@ -37,14 +37,14 @@ pub enum ExitStatus {
 }
 
 impl ExitStatus {
-    fn encode(self) -> u32 {
+    pub(crate) fn encode(self) -> u32 {
         match self {
             Self::Exited(code) => 0x100 | u32::from(code),
             Self::Signaled(signo) => 0x200 | u32::from(signo),
         }
     }
 
-    fn decode(word: u32) -> Option<Self> {
+    pub(crate) fn decode(word: u32) -> Option<Self> {
         let low = u8::try_from(word & 0xff).unwrap_or(0);
         match word & 0x300 {
             0x100 => Some(Self::Exited(low)),

@@ -6,6 +6,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::image::LoadError;
+use crate::image::record::{SignalInfoRecord, SignalsRecord};
 use crate::memory::{AddressSpace, GuestAddr};
 use crate::wait::{WaitQueue, lock};
 
@@ -261,6 +263,84 @@ impl SignalState {
         copy.refresh(&inner);
         *lock(&copy.inner) = inner;
         copy
+    }
+
+    /// Makes a signal pending that is blocked.
+    #[cfg(test)]
+    pub(crate) fn load_for_test(&self, info: SigInfo) {
+        let mut inner = lock(&self.inner);
+        inner.mask = SigSet::of(info.signo);
+        inner.pending = inner.mask;
+        inner.info[usize::from(info.signo) - 1] = info;
+    }
+
+    /// The state for an image.
+    pub(crate) fn save(&self) -> SignalsRecord {
+        let inner = lock(&self.inner);
+        let numbers = || 1..=MAX_SIGNAL;
+        let info = numbers()
+            .filter(|&signo| inner.pending.has(signo))
+            .map(|signo| {
+                let info = inner.info[usize::from(signo) - 1];
+                SignalInfoRecord {
+                    signo,
+                    code: info.code,
+                    pid: info.pid,
+                    uid: info.uid,
+                    status: info.status,
+                }
+            });
+        let actions = numbers().filter_map(|signo| {
+            let Action {
+                handler,
+                flags,
+                mask,
+            } = inner.action(signo);
+            let set = handler != SIG_DFL || flags != 0 || mask.0 != 0;
+            set.then_some((signo, handler, flags, mask.0))
+        });
+        SignalsRecord {
+            pending: inner.pending.0,
+            info: info.collect(),
+            mask: inner.mask.0,
+            saved_mask: inner.saved_mask.map(|mask| mask.0),
+            actions: actions.collect(),
+            word: inner.word.0,
+        }
+    }
+
+    /// The state that was saved.
+    pub(crate) fn load(record: &SignalsRecord) -> Result<Self, LoadError> {
+        let at = |signo: u8| match signo {
+            1..=MAX_SIGNAL => Ok(usize::from(signo) - 1),
+            _ => Err(LoadError::Damaged("there is no such signal")),
+        };
+        let this = Self::default();
+        {
+            let mut inner = lock(&this.inner);
+            inner.pending = SigSet(record.pending);
+            inner.mask = SigSet(record.mask);
+            inner.saved_mask = record.saved_mask.map(SigSet);
+            inner.word = GuestAddr(record.word);
+            for info in &record.info {
+                inner.info[at(info.signo)?] = SigInfo {
+                    signo: info.signo,
+                    code: info.code,
+                    pid: info.pid,
+                    uid: info.uid,
+                    status: info.status,
+                };
+            }
+            for &(signo, handler, flags, mask) in &record.actions {
+                inner.actions[at(signo)?] = Action {
+                    handler,
+                    flags,
+                    mask: SigSet(mask),
+                };
+            }
+            this.refresh(&inner);
+        }
+        Ok(this)
     }
 
     /// What a spawned program starts with: the mask, and what was ignored stays ignored.

@@ -30,6 +30,11 @@ impl Stale {
         true
     }
 
+    /// The ranges.
+    pub(super) fn ranges(&self) -> Vec<(u32, u32)> {
+        self.ranges.iter().map(|(&from, &to)| (from, to)).collect()
+    }
+
     /// Takes what is kept in `[start, end)` out and calls `clear(from, to)` for each piece.
     pub(super) fn take<E>(
         &mut self,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Process;
 use super::signal::SIGALRM;
+use crate::image::{Loader, Saver};
 use crate::wait::{Sleeper, lock};
 
 /// How long the thread stays when nothing is due any more.
@@ -61,6 +62,22 @@ impl IntervalTimer {
         let mut alarm = *lock(&other.state);
         alarm.next = alarm.next.and_then(|at| at.checked_add(shift));
         *lock(&self.state) = alarm;
+    }
+
+    /// When it goes off and how often then, for an image.
+    pub(crate) fn save(&self, saver: &Saver<'_>) -> Option<(i64, u64)> {
+        let alarm = *lock(&self.state);
+        let interval = u64::try_from(alarm.interval.as_nanos()).unwrap_or(u64::MAX);
+        alarm.next.map(|at| (saver.time(at), interval))
+    }
+
+    /// Takes over what was saved; [`Self::arm`] makes it go off.
+    pub(crate) fn load(&self, saved: Option<(i64, u64)>, loader: &Loader<'_>) {
+        let mut alarm = lock(&self.state);
+        if let Some((at, interval)) = saved {
+            alarm.next = Some(loader.time(at));
+            alarm.interval = Duration::from_nanos(interval);
+        }
     }
 
     /// Queues the alarm that is set.

@@ -182,7 +182,10 @@ pub(super) fn futex(process: &Process, args: &Args) -> SysResult {
             } else {
                 let mut timeout = read_timespec(process, args.ptr(3))?;
                 if absolute {
-                    let now = super::time::now(if op & CLOCK_REALTIME != 0 { 0 } else { 1 });
+                    let now = super::time::guest_now(
+                        process,
+                        if op & CLOCK_REALTIME != 0 { 0 } else { 1 },
+                    )?;
                     timeout = timeout.saturating_sub(now);
                 }
                 Instant::now().checked_add(timeout.min(Duration::from_secs(1 << 32)))

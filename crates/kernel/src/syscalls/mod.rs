@@ -23,7 +23,7 @@ pub mod shm;
 mod signal;
 mod socket;
 mod table;
-mod time;
+pub(crate) mod time;
 pub(crate) mod trace;
 
 pub(crate) use poll::readiness;

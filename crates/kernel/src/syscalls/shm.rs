@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use super::Args;
 use crate::copy::Copier;
 use crate::errno::{Errno, SysResult};
+use crate::image::record::SysvRecord;
+use crate::image::{LoadError, Loader, SaveError, Saver};
 use crate::memory::{AddressSpaceExt, Segment};
 use crate::process::Process;
 use crate::process::mm::Backing;
@@ -50,6 +52,41 @@ impl ShmTable {
         }
         Ok(Self {
             entries: Mutex::new((*next, copies)),
+        })
+    }
+}
+
+impl ShmTable {
+    /// The table for an image.
+    pub(crate) fn save(&self, saver: &mut Saver<'_>) -> Result<SysvRecord, SaveError> {
+        let (next, entries) = &*lock(&self.entries);
+        let mut records = Vec::with_capacity(entries.len());
+        for (&id, entry) in entries {
+            let segment = saver.segment(&entry.segment)?;
+            records.push((id, entry.key, segment, entry.creator));
+        }
+        Ok(SysvRecord {
+            next: *next,
+            entries: records,
+        })
+    }
+
+    /// The table that was saved.
+    pub(crate) fn load(record: &SysvRecord, loader: &Loader<'_>) -> Result<Self, LoadError> {
+        let mut entries = BTreeMap::new();
+        for &(id, key, segment, creator) in &record.entries {
+            let segment = loader.segment(segment)?;
+            entries.insert(
+                id,
+                Entry {
+                    key,
+                    segment,
+                    creator,
+                },
+            );
+        }
+        Ok(Self {
+            entries: Mutex::new((record.next, entries)),
         })
     }
 }

@@ -13,7 +13,7 @@ use crate::wait::wait_until;
 const TIMER_ABSTIME: u32 = 1;
 
 /// The time of a Linux clock number since its epoch; unknown numbers count as the monotonic clock.
-pub(super) fn now(clock: u32) -> Duration {
+pub(crate) fn now(clock: u32) -> Duration {
     let id = match clock {
         0 => ClockId::Realtime,
         2 => ClockId::ProcessCPUTime,
@@ -25,6 +25,15 @@ pub(super) fn now(clock: u32) -> Duration {
         u64::try_from(time.tv_sec).unwrap_or(0),
         u32::try_from(time.tv_nsec).unwrap_or(0),
     )
+}
+
+/// The time that a guest is told; its monotonic clock may be ahead of the host's.
+pub(super) fn guest_now(process: &Process, clock: u32) -> Result<Duration, Errno> {
+    let host = now(clock);
+    if matches!(clock, 0 | 2 | 3) {
+        return Ok(host);
+    }
+    Ok(process.kernel()?.clock(host))
 }
 
 /// Reads a 64-bit `struct timespec`.
@@ -57,7 +66,7 @@ pub(super) fn clock_gettime64(process: &Process, args: &Args) -> SysResult {
     }
     // A guest's process is a thread here: its CPU clock is the thread's.
     let clock = if args.u32(0) == 2 { 3 } else { args.u32(0) };
-    write_timespec(process, args.ptr(1), now(clock)).map(|()| 0)
+    write_timespec(process, args.ptr(1), guest_now(process, clock)?).map(|()| 0)
 }
 
 pub(super) fn clock_getres64(process: &Process, args: &Args) -> SysResult {
@@ -75,7 +84,7 @@ pub(super) fn clock_nanosleep64(process: &Process, args: &Args) -> SysResult {
     let request = read_timespec(process, args.ptr(2))?;
     let absolute = args.u32(1) & TIMER_ABSTIME != 0;
     let span = if absolute {
-        request.saturating_sub(now(args.u32(0)))
+        request.saturating_sub(guest_now(process, args.u32(0))?)
     } else {
         request
     };
@@ -168,5 +177,5 @@ pub(super) fn times(process: &Process, args: &Args) -> SysResult {
             u32::try_from(now(3).as_millis() / 10).unwrap_or(0),
         )?;
     }
-    Ok(u32::try_from((now(1).as_millis() / 10) & 0x7fff_ffff).unwrap_or(0))
+    Ok(u32::try_from((guest_now(process, 1)?.as_millis() / 10) & 0x7fff_ffff).unwrap_or(0))
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::errno::Errno;
+use crate::image::record::ChunkRecord;
 
 /// Bytes per chunk: PostgreSQL's page, so that a page written whole replaces or fills exactly one chunk, and the first write to a shared page copies no
 /// more than that page. Larger chunks measured no faster for page-sized requests and made first writes after a clone slower.
@@ -78,6 +79,16 @@ impl Chunk {
             Self::Hole => &[],
             Self::Static(bytes) => bytes,
             Self::Data(bytes) => bytes,
+        }
+    }
+
+    /// True if it is the same piece of memory as another one.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Hole, Self::Hole) => true,
+            (Self::Static(one), Self::Static(two)) => std::ptr::eq(*one, *two),
+            (Self::Data(one), Self::Data(two)) => Arc::ptr_eq(one, two),
+            _ => false,
         }
     }
 
@@ -336,6 +347,71 @@ impl Content {
         }
         debug_assert!(offset + done <= end);
         Ok(done)
+    }
+
+    /// True if it has the very chunks of another one.
+    pub(super) fn is_shared_with(&self, other: &Self) -> bool {
+        self.len == other.len && Arc::ptr_eq(&self.chunks, &other.chunks)
+    }
+
+    /// The chunks for an image, beside those of `base`; the bytes of its own go to `data`. `None` for more than an image holds.
+    pub(super) fn save(&self, base: Option<&Self>, data: &mut Vec<u8>) -> Option<Vec<ChunkRecord>> {
+        let mut records = Vec::new();
+        for (at, chunk) in self.chunks.iter().enumerate() {
+            let known = base.and_then(|base| base.chunks.get(at));
+            if known.is_some_and(|known| chunk.is(known)) && !matches!(chunk, Chunk::Hole) {
+                match records.last_mut() {
+                    Some(ChunkRecord::Same(count)) => *count += 1,
+                    _ => records.push(ChunkRecord::Same(1)),
+                }
+            } else if is_zero(chunk.bytes()) {
+                match records.last_mut() {
+                    Some(ChunkRecord::Holes(count)) => *count += 1,
+                    _ => records.push(ChunkRecord::Holes(1)),
+                }
+            } else {
+                let bytes = chunk.bytes();
+                records.push(ChunkRecord::Data(u32::try_from(bytes.len()).ok()?));
+                data.extend_from_slice(bytes);
+            }
+        }
+        Some(records)
+    }
+
+    /// What was saved beside `base`, whose own bytes `data` begins with; `None` if that cannot be.
+    pub(super) fn load(
+        len: u64,
+        records: &[ChunkRecord],
+        base: Option<&Self>,
+        data: &mut &[u8],
+    ) -> Option<Self> {
+        let mut chunks = Vec::new();
+        let mut charged = 0;
+        for record in records {
+            match *record {
+                ChunkRecord::Holes(count) => {
+                    let end = chunks.len() + count as usize;
+                    chunks.resize((end <= index(MAX_LEN)).then_some(end)?, Chunk::Hole);
+                }
+                ChunkRecord::Same(count) => {
+                    let from = chunks.len();
+                    let known = base?.chunks.get(from..from + count as usize)?;
+                    charged += known.iter().map(Chunk::charged).sum::<u64>();
+                    chunks.extend_from_slice(known);
+                }
+                ChunkRecord::Data(bytes) => {
+                    let (own, rest) = data.split_at_checked(bytes as usize)?;
+                    *data = rest;
+                    charged += own.len() as u64;
+                    chunks.push((own.len() <= CHUNK).then(|| Chunk::Data(Arc::from(own)))?);
+                }
+            }
+        }
+        (len <= MAX_LEN && chunks.len() as u64 <= len.div_ceil(CHUNK as u64)).then(|| Self {
+            chunks: Arc::new(chunks),
+            len,
+            charged,
+        })
     }
 
     fn put(&mut self, at: usize, chunk: Chunk, budget: &Budget) -> Result<(), Errno> {

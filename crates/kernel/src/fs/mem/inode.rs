@@ -9,6 +9,7 @@ use crate::copy::Copier;
 use crate::errno::Errno;
 use crate::file::{File, FileKind, FileTime, Stat};
 use crate::fs::{GUEST_GID, GUEST_UID, now};
+use crate::image::{FileRecord, SaveError, Saver};
 
 /// What can change, under the inode's own lock: files do not contend with each other, readers of one file run side by side.
 #[derive(Clone)]
@@ -47,6 +48,21 @@ impl Inode {
             changed: time,
             content,
         };
+        Arc::new(Self {
+            number,
+            kind,
+            superblock: Arc::clone(superblock),
+            state: RwLock::new(state),
+        })
+    }
+
+    /// One in this state, the charge of which is taken already.
+    pub(super) fn with(
+        superblock: &Arc<Superblock>,
+        number: u64,
+        kind: FileKind,
+        state: State,
+    ) -> Arc<Self> {
         Arc::new(Self {
             number,
             kind,
@@ -255,6 +271,10 @@ impl File for Inode {
     fn copy(&self, this: &Arc<dyn File>, copier: &mut Copier) -> Result<Arc<dyn File>, Errno> {
         let copy = self.copied(copier).map(|inode| inode as Arc<dyn File>);
         super::copy::or_itself(copy, this)
+    }
+
+    fn save(&self, saver: &mut Saver<'_>) -> Result<FileRecord, SaveError> {
+        self.save_file(saver)
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -8,6 +8,7 @@
 
 mod content;
 mod copy;
+mod image;
 mod inode;
 mod tree;
 
@@ -23,6 +24,7 @@ use super::{FileSystem, FsError, FsResult, FsUsage, OpenHow, next_device};
 use crate::copy::Copier;
 use crate::errno::Errno;
 use crate::file::{DirEntry, File, FileKind, FileTime, Stat};
+use crate::image::{FileRecord, FsRecord, SaveError, Saver};
 
 /// What all inodes of one file system share.
 struct Superblock {
@@ -49,6 +51,16 @@ impl Superblock {
             next_inode: AtomicU64::new(self.next_inode.load(Ordering::Relaxed)),
             read_only: AtomicBool::new(false),
         })
+    }
+
+    /// One that was saved.
+    fn of_image(limit: u64, next_inode: u64, read_only: bool) -> Self {
+        Self {
+            device: next_device(),
+            budget: Budget::new(limit),
+            next_inode: AtomicU64::new(next_inode),
+            read_only: AtomicBool::new(read_only),
+        }
     }
 
     fn number(&self) -> u64 {
@@ -178,7 +190,7 @@ impl MemFs {
     }
 
     /// The regular file with this inode number, if it has a name.
-    pub(super) fn file_by_number(&self, number: u64) -> Option<Arc<dyn File>> {
+    pub(crate) fn file_by_number(&self, number: u64) -> Option<Arc<dyn File>> {
         let tree = self.tree();
         let node = tree.nodes.get(&number)?;
         (node.kind() == FileKind::Regular).then(|| Arc::clone(node.inode()) as Arc<dyn File>)
@@ -461,6 +473,10 @@ impl FileSystem for MemFs {
         Ok(Some(Arc::new(self.copy_tree(copier))))
     }
 
+    fn save(&self, saver: &mut Saver<'_>) -> Result<FsRecord, SaveError> {
+        self.save_tree(saver)
+    }
+
     fn usage(&self) -> FsResult<FsUsage> {
         let files = self.tree().nodes.len() as u64;
         let budget = &self.superblock.budget;
@@ -514,6 +530,10 @@ impl File for OpenDirectory {
 
     fn copy(&self, this: &Arc<dyn File>, copier: &mut Copier) -> Result<Arc<dyn File>, Errno> {
         copy::or_itself(self.copied(copier), this)
+    }
+
+    fn save(&self, saver: &mut Saver<'_>) -> Result<FileRecord, SaveError> {
+        self.save_directory(saver)
     }
 
     fn as_any(&self) -> &dyn Any {

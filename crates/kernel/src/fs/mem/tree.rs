@@ -53,7 +53,7 @@ impl Node {
     }
 
     /// What its status and content are to be read from.
-    fn source(&self) -> &Arc<Inode> {
+    pub(super) fn source(&self) -> &Arc<Inode> {
         match (self.inode.get(), &self.origin) {
             (None, Some((origin, _))) => origin,
             _ => self.inode(),

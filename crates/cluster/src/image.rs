@@ -1,0 +1,152 @@
+//! Snapshots as bytes, for other processes of the same program.
+//!
+//! ```text
+//! 8 bytes  MAGIC
+//! u32      CRC-32C of everything after it
+//! u32, ..  the fingerprint of the build
+//! u32      the postmaster's number
+//! u32      the port
+//! u32, ..  what the caller keeps with it
+//! ..       the kernel (`pglite_oxide_kernel::image`)
+//! ```
+
+use std::sync::Arc;
+
+use pglite_oxide_kernel::fs::FileSystem;
+use pglite_oxide_kernel::image::{ImageBytes, LoadError, LoadOptions, SaveError, SaveOptions};
+use pglite_oxide_kernel::net::HostStream;
+use pglite_oxide_kernel::{Kernel, Pid};
+
+use crate::error::StartError;
+use crate::log::Tail;
+use crate::programs;
+use crate::snapshot::Snapshot;
+use crate::world::{self, DATA};
+
+const MAGIC: &[u8; 8] = b"PGLIMG\0\x01";
+
+/// Why a snapshot cannot be made an image, or an image cannot be used: then the database is to be started in full.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// It has something that images do not hold.
+    #[error(transparent)]
+    Save(#[from] SaveError),
+    /// It is damaged or of another program.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// There is nothing of this program's to build on.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+const SHORT: LoadError = LoadError::Damaged("it ends too early");
+
+/// Reads numbers and bytes with their lengths.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn number(&mut self) -> Result<u32, LoadError> {
+        let (number, rest) = self.0.split_first_chunk::<4>().ok_or(SHORT)?;
+        self.0 = rest;
+        Ok(u32::from_le_bytes(*number))
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8], LoadError> {
+        let len = self.number()? as usize;
+        let (bytes, rest) = self.0.split_at_checked(len).ok_or(SHORT)?;
+        self.0 = rest;
+        Ok(bytes)
+    }
+}
+
+/// A tree that is only named in an image.
+type Named = (&'static str, Arc<dyn FileSystem>);
+
+fn trees() -> Result<[Named; 2], StartError> {
+    Ok([
+        ("installed", programs::of(&[])?.installed),
+        ("granted", world::granted()),
+    ])
+}
+
+/// A snapshot that was in an image, and what belongs to it.
+pub struct FromImage {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// Its ends of the connections that were kept, in order.
+    pub streams: Vec<HostStream>,
+    /// What the caller had kept with it.
+    pub extra: Vec<u8>,
+}
+
+impl Snapshot {
+    /// The snapshot as bytes, with connections that it keeps, and `extra`, which means something to the caller.
+    ///
+    /// # Errors
+    /// [`ImageError::Save`], naming what cannot be saved.
+    pub fn to_image(&self, keep: &[&HostStream], extra: &[u8]) -> Result<Vec<u8>, ImageError> {
+        let kernel = self.kernel().save(&SaveOptions {
+            files: &[Arc::clone(self.output())],
+            trees: &trees()?,
+            bases: &[(DATA, world::template_data()?.base())],
+            keep,
+        })?;
+        let mut rest = Vec::with_capacity(kernel.len() + extra.len() + 128);
+        let field = |rest: &mut Vec<u8>, bytes: &[u8]| {
+            let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            rest.extend_from_slice(&len.to_le_bytes());
+            rest.extend_from_slice(bytes);
+        };
+        field(&mut rest, crate::fingerprint().as_bytes());
+        let (postmaster, port) = self.place();
+        rest.extend_from_slice(&postmaster.0.to_le_bytes());
+        rest.extend_from_slice(&u32::from(port).to_le_bytes());
+        field(&mut rest, extra);
+        rest.extend_from_slice(&kernel);
+        let mut out = MAGIC.to_vec();
+        out.extend_from_slice(&crc32c::crc32c(&rest).to_le_bytes());
+        out.extend_from_slice(&rest);
+        Ok(out)
+    }
+
+    /// The snapshot of an image that this program made, in this process or another one.
+    ///
+    /// # Errors
+    /// [`ImageError::Load`] for one that is damaged or of another program.
+    pub fn from_image(image: &ImageBytes) -> Result<FromImage, ImageError> {
+        let bytes = image.as_slice();
+        let rest = bytes
+            .strip_prefix(MAGIC)
+            .ok_or(LoadError::Foreign("it is no image"))?;
+        let (sum, rest) = rest.split_first_chunk::<4>().ok_or(SHORT)?;
+        if crc32c::crc32c(rest) != u32::from_le_bytes(*sum) {
+            return Err(LoadError::Damaged("its checksum is wrong").into());
+        }
+        let mut fields = Fields(rest);
+        if fields.bytes()? != crate::fingerprint().as_bytes() {
+            return Err(LoadError::Foreign("its PostgreSQL is of another build").into());
+        }
+        let postmaster = Pid(fields.number()?.cast_signed());
+        let port = u16::try_from(fields.number()?)
+            .map_err(|_| LoadError::Damaged("there is no such port"))?;
+        let extra = fields.bytes()?.to_vec();
+        let output = Tail::default().sink();
+        let loaded = Kernel::load(
+            &image.tail(bytes.len() - fields.0.len())?,
+            &LoadOptions {
+                machine: programs::of(&[])?.machine,
+                files: &[Arc::clone(&output)],
+                trees: &trees()?,
+                bases: &[(DATA, world::template_data()?.base())],
+                test_hooks: false,
+                trace: world::is_traced(),
+            },
+        )?;
+        Ok(FromImage {
+            snapshot: Self::of_image(loaded.kernel, postmaster, port, output),
+            streams: loaded.streams,
+            extra,
+        })
+    }
+}
