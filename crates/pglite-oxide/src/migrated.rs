@@ -16,6 +16,7 @@ use crate::cache::lock;
 use crate::config::StartConfig;
 use crate::connector::Connector;
 use crate::error::{Error, Result};
+use crate::kept_image::{self, KeptImage};
 use crate::session::Pglite;
 use crate::snapshot::Snapshot;
 
@@ -34,12 +35,13 @@ pub struct Template(Arc<Kept>);
 struct Kept {
     start: StartConfig,
     data: DataDirectory,
+    image: Option<KeptImage>,
     forks: Mutex<Forks>,
 }
 
 #[derive(Debug, Default)]
 struct Forks {
-    /// The first fork was started in full: one alone is not worth a snapshot.
+    /// There was a first fork: without an image to open from or to make, it was started in full, as one alone is not worth a snapshot.
     begun: bool,
     snapshot: Option<Snapshot>,
 }
@@ -109,10 +111,11 @@ impl PgliteBuilder {
         if let Some(template) = &*slot {
             return Ok(template.clone());
         }
-        let data = stored(&full_key, || migrated(&start, migrate))?;
+        let (data, path) = stored(&full_key, || migrated(&start, migrate))?;
         let template = Template(Arc::new(Kept {
             start,
             data,
+            image: path.and_then(|path| KeptImage::beside(&path, &full_key)),
             forks: Mutex::default(),
         }));
         *slot = Some(template.clone());
@@ -148,10 +151,13 @@ fn directory() -> Option<PathBuf> {
     }
 }
 
-/// What is stored under the key, or what `make` makes, stored.
-fn stored(key: &str, make: impl FnOnce() -> Result<DataDirectory>) -> Result<DataDirectory> {
+/// What is stored under the key, or what `make` makes, stored; and in which file, if in one.
+fn stored(
+    key: &str,
+    make: impl FnOnce() -> Result<DataDirectory>,
+) -> Result<(DataDirectory, Option<PathBuf>)> {
     let Some(directory) = directory() else {
-        return make();
+        return Ok((make()?, None));
     };
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
@@ -160,17 +166,22 @@ fn stored(key: &str, make: impl FnOnce() -> Result<DataDirectory>) -> Result<Dat
         Ok(lock) => lock,
         Err(error) => {
             tracing::warn!(path = %path.display(), %error, "templates are not kept");
-            return make();
+            return Ok((make()?, None));
         }
     };
     if let Some(data) = load(&path, key)? {
-        return Ok(data);
+        return Ok((data, Some(path)));
     }
     let data = make()?;
     if let Err(error) = store(&directory, &path, key, &data) {
         tracing::warn!(path = %path.display(), %error, "the template is not kept");
+        return Ok((data, None));
     }
-    Ok(data)
+    // Of a template that was there before, under the same name.
+    if let Some(image) = KeptImage::beside(&path, key) {
+        image.forget();
+    }
+    Ok((data, Some(path)))
 }
 
 /// Keeps other processes from making the same template, until dropped.
@@ -190,10 +201,7 @@ fn load(path: &Path, key: &str) -> Result<Option<DataDirectory>> {
     let Ok(bytes) = fs::read(path) else {
         return Ok(None);
     };
-    let rest = bytes
-        .split_first_chunk::<8>()
-        .filter(|(length, _)| u64::from_le_bytes(**length) == key.len() as u64)
-        .and_then(|(_, rest)| rest.strip_prefix(key.as_bytes()));
+    let rest = bytes.strip_prefix(kept_image::head(key).as_slice());
     let Some(rest) = rest else {
         return Ok(None);
     };
@@ -211,12 +219,7 @@ fn store(directory: &Path, path: &Path, key: &str, data: &DataDirectory) -> Resu
     let delta = data.to_delta()?;
     let part = path.with_extension("part");
     let write = || {
-        let bytes = [
-            &(key.len() as u64).to_le_bytes(),
-            key.as_bytes(),
-            delta.as_slice(),
-        ]
-        .concat();
+        let bytes = [kept_image::head(key), delta].concat();
         fs::write(&part, bytes)?;
         fs::rename(&part, path)
     };
@@ -245,8 +248,8 @@ fn sweep(directory: &Path) {
 }
 
 impl Template {
-    /// A new temporary database as the migration left it, with a fresh session. Blocks for about a millisecond; the first fork of a process for as long as a start in full
-    /// takes.
+    /// A new temporary database as the migration left it, with a fresh session. Blocks for about a millisecond; the first fork of a process for half as long as a start in full
+    /// takes, if a process of the same executable has left an image beside the template, and for somewhat longer than one if it is the one to leave it.
     ///
     /// # Errors
     /// Those of opening a database.
@@ -262,13 +265,24 @@ impl Template {
             drop(forks);
             return snapshot.open_at(tcp);
         }
-        if tcp.is_empty() && !std::mem::replace(&mut forks.begun, true) {
+        let first = !std::mem::replace(&mut forks.begun, true);
+        let image = self.0.image.as_ref().filter(|_| first);
+        if let Some(snapshot) = image.and_then(KeptImage::open) {
+            forks.snapshot = Some(snapshot.clone());
+            drop(forks);
+            return snapshot.open_at(tcp);
+        }
+        let making = image.and_then(KeptImage::begin);
+        if tcp.is_empty() && first && making.is_none() {
             drop(forks);
             return self.0.open();
         }
         let mut session = self.0.open()?;
         session.warm_up()?;
         let snapshot = session.snapshot()?;
+        if let Some(making) = making {
+            making.keep(&snapshot);
+        }
         forks.snapshot = Some(snapshot.clone());
         drop(forks);
         snapshot.open_at(tcp)

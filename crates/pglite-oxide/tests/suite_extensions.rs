@@ -228,7 +228,8 @@ fn a_fork_goes_on_with_loaded_libraries() {
     assert_eq!(last_value(&mut db, count).unwrap(), "2");
 }
 
-/// PGlite's modules on npm were compiled for one process alone: here several change the same views and indexes.
+/// PGlite's modules on npm were compiled for one process alone: here several change the same views and indexes. `pg_textsearch` is linked in the workspace's own build.
+#[cfg(feature = "ext-pg_textsearch")]
 #[test]
 fn modules_of_others_serve_concurrent_sessions_and_forks() {
     let mut db = Pglite::builder()

@@ -1,0 +1,192 @@
+//! Images of templates on disk: the next process of the same executable opens the migrated database from there, where it would start it in full.
+//!
+//! An image is only of use to the executable that made it (`machine::places`), so each has a file of its own beside the template's, replaced when the executable was built again.
+//! It holds addresses of code, and is trusted as the executable is: a file that somebody else can write is not taken.
+
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::snapshot::Snapshot;
+
+/// Where a template's image for this executable is, or may come to be.
+#[derive(Debug)]
+pub(crate) struct KeptImage {
+    path: PathBuf,
+    /// The template's whole key, which the file begins with, as the template's own does.
+    key: String,
+}
+
+/// The bytes behind a file's key.
+struct Behind(Vec<u8>, usize);
+
+impl AsRef<[u8]> for Behind {
+    fn as_ref(&self) -> &[u8] {
+        self.0.get(self.1..).unwrap_or_default()
+    }
+}
+
+/// Nobody else makes the same image meanwhile.
+pub(crate) struct Making<'a> {
+    image: &'a KeptImage,
+    _lock: File,
+}
+
+impl KeptImage {
+    /// Beside the template in this file; `None` where the executable has no name.
+    pub(crate) fn beside(template: &Path, key: &str) -> Option<Self> {
+        let mut hasher = DefaultHasher::new();
+        std::env::current_exe().ok()?.hash(&mut hasher);
+        let name = template.file_stem()?.to_str()?;
+        let name = format!("{name}-{:016x}.image", hasher.finish());
+        Some(Self {
+            path: template.with_file_name(name),
+            key: key.to_owned(),
+        })
+    }
+
+    /// The snapshot in it; `None` if there is none, or one of another build of the executable, or one that is not to be trusted.
+    pub(crate) fn open(&self) -> Option<Snapshot> {
+        let path = self.path.display();
+        let bytes = match read_own(&self.path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                tracing::warn!(%path, %error, "the template's image is not used");
+                return None;
+            }
+        };
+        let head = head(&self.key);
+        if !bytes.starts_with(&head) {
+            return None;
+        }
+        match Snapshot::from_image(Behind(bytes, head.len())) {
+            Ok(snapshot) => Some(snapshot),
+            Err(error) => {
+                tracing::debug!(%path, %error, "the template's image is not used");
+                None
+            }
+        }
+    }
+
+    /// Removes it: it is of a template that is no more.
+    pub(crate) fn forget(&self) {
+        let _ = fs::remove_file(&self.path);
+    }
+
+    /// Whoever gets this makes the image; `None` if another process does, or the directory cannot be written.
+    pub(crate) fn begin(&self) -> Option<Making<'_>> {
+        let lock = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.path.with_extension("image-lock"))
+            .ok()?;
+        lock.try_lock().ok()?;
+        Some(Making {
+            image: self,
+            _lock: lock,
+        })
+    }
+}
+
+impl Making<'_> {
+    /// Keeps the snapshot for the processes to come. Failing to is only logged.
+    pub(crate) fn keep(self, snapshot: &Snapshot) {
+        let path = &self.image.path;
+        let image = match snapshot.to_image() {
+            Ok(image) => image,
+            Err(error) => {
+                tracing::debug!(path = %path.display(), %error, "there is no image of this template");
+                return;
+            }
+        };
+        let file = [head(&self.image.key).as_slice(), &image].concat();
+        if let Err(error) = write_own(path, &file) {
+            tracing::warn!(path = %path.display(), %error, "the template's image is not kept");
+        }
+    }
+}
+
+/// What a file begins with: the key's length, and the key.
+pub(crate) fn head(key: &str) -> Vec<u8> {
+    [&(key.len() as u64).to_le_bytes(), key.as_bytes()].concat()
+}
+
+/// Writes a file that is there in whole or not at all, and that only this user can write.
+fn write_own(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let part = path.with_extension("image-part");
+    let _ = fs::remove_file(&part);
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(&part)?.write_all(bytes)?;
+    fs::rename(&part, path)
+}
+
+/// Reads a file of this user's that nobody else can write, and says that it is in use.
+fn read_own(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    if !is_own(&file)? {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "it belongs to another user, or others may write it",
+        ));
+    }
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut file, &mut bytes)?;
+    if let Ok(file) = File::options().write(true).open(path) {
+        let _ = file.set_modified(SystemTime::now());
+    }
+    Ok(bytes)
+}
+
+#[cfg(unix)]
+fn is_own(file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let found = file.metadata()?;
+    // Where there is no such directory, there are no images either.
+    let user = fs::metadata("/proc/self")?.uid();
+    Ok(found.uid() == user && found.mode() & 0o022 == 0)
+}
+
+#[cfg(not(unix))]
+fn is_own(_: &File) -> io::Result<bool> {
+    Ok(false)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_others_can_write_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.image");
+        write_own(&path, b"bytes").unwrap();
+        assert_eq!(read_own(&path).unwrap(), b"bytes");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        let error = read_own(&path).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        write_own(&path, b"again").unwrap();
+        assert_eq!(read_own(&path).unwrap(), b"again");
+    }
+
+    #[test]
+    fn one_makes_it_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = KeptImage::beside(&dir.path().join("0123.template"), "key").unwrap();
+        assert!(image.open().is_none());
+        let making = image.begin();
+        assert!(making.is_some());
+        assert!(image.begin().is_none());
+        drop(making);
+        assert!(image.begin().is_some());
+    }
+}
