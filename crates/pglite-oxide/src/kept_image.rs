@@ -15,7 +15,7 @@ use crate::snapshot::Snapshot;
 #[derive(Debug)]
 pub(crate) struct KeptImage {
     path: PathBuf,
-    /// The template's whole key, which the file begins with, as the template's own does.
+    /// What the file begins with: the template's whole key, as the template's own does, and what says that the executable is still the same file.
     key: String,
 }
 
@@ -37,13 +37,15 @@ pub(crate) struct Making<'a> {
 impl KeptImage {
     /// Beside the template in this file; `None` where the executable has no name.
     pub(crate) fn beside(template: &Path, key: &str) -> Option<Self> {
+        let executable = std::env::current_exe().ok()?;
         let mut hasher = DefaultHasher::new();
-        std::env::current_exe().ok()?.hash(&mut hasher);
+        executable.hash(&mut hasher);
+        let found = fs::metadata(&executable).ok()?;
         let name = template.file_stem()?.to_str()?;
         let name = format!("{name}-{:016x}.image", hasher.finish());
         Some(Self {
             path: template.with_file_name(name),
-            key: key.to_owned(),
+            key: format!("{key}\n{} {:?}", found.len(), found.modified().ok()?),
         })
     }
 
