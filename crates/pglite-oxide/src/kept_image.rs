@@ -11,6 +11,9 @@ use std::time::SystemTime;
 
 use crate::snapshot::Snapshot;
 
+/// Bytes of a template from which on there is no image of it: that has all its data again, for each executable.
+const TEMPLATE_MAX: u64 = 64 << 20;
+
 /// Where a template's image for this executable is, or may come to be.
 #[derive(Debug)]
 pub(crate) struct KeptImage {
@@ -35,8 +38,11 @@ pub(crate) struct Making<'a> {
 }
 
 impl KeptImage {
-    /// Beside the template in this file; `None` where the executable has no name.
+    /// Beside the template in this file; `None` for one that is too large, and where the executable has no name.
     pub(crate) fn beside(template: &Path, key: &str) -> Option<Self> {
+        if fs::metadata(template).is_ok_and(|found| found.len() > TEMPLATE_MAX) {
+            return None;
+        }
         let executable = std::env::current_exe().ok()?;
         let mut hasher = DefaultHasher::new();
         executable.hash(&mut hasher);
