@@ -34,7 +34,8 @@ pub struct Template(Arc<Kept>);
 #[derive(Debug)]
 struct Kept {
     start: StartConfig,
-    data: DataDirectory,
+    /// Not there if there is a snapshot, which came from an image: the data is in that, too.
+    data: Option<DataDirectory>,
     image: Option<KeptImage>,
     forks: Mutex<Forks>,
 }
@@ -111,13 +112,27 @@ impl PgliteBuilder {
         if let Some(template) = &*slot {
             return Ok(template.clone());
         }
-        let (data, path) = stored(&full_key, || migrated(&start, migrate))?;
-        let template = Template(Arc::new(Kept {
-            start,
-            data,
-            image: path.and_then(|path| KeptImage::beside(&path, &full_key)),
-            forks: Mutex::default(),
-        }));
+        let kept = match from_image(&full_key) {
+            Some(snapshot) => Kept {
+                start,
+                data: None,
+                image: None,
+                forks: Mutex::new(Forks {
+                    begun: true,
+                    snapshot: Some(snapshot),
+                }),
+            },
+            None => {
+                let (data, path) = stored(&full_key, || migrated(&start, migrate))?;
+                Kept {
+                    start,
+                    data: Some(data),
+                    image: path.and_then(|path| KeptImage::beside(&path, &full_key)),
+                    forks: Mutex::default(),
+                }
+            }
+        };
+        let template = Template(Arc::new(kept));
         *slot = Some(template.clone());
         Ok(template)
     }
@@ -151,6 +166,18 @@ fn directory() -> Option<PathBuf> {
     }
 }
 
+/// The file of the template with this key.
+fn file(directory: &Path, key: &str) -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    directory.join(format!("{:016x}.template", hasher.finish()))
+}
+
+/// The migrated database as another process of this executable has left it.
+fn from_image(key: &str) -> Option<Snapshot> {
+    KeptImage::beside(&file(&directory()?, key), key)?.open()
+}
+
 /// What is stored under the key, or what `make` makes, stored; and in which file, if in one.
 fn stored(
     key: &str,
@@ -159,9 +186,7 @@ fn stored(
     let Some(directory) = directory() else {
         return Ok((make()?, None));
     };
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    let path = directory.join(format!("{:016x}.template", hasher.finish()));
+    let path = file(&directory, key);
     let _lock = match locked(&directory, &path) {
         Ok(lock) => lock,
         Err(error) => {
@@ -267,11 +292,6 @@ impl Template {
         }
         let first = !std::mem::replace(&mut forks.begun, true);
         let image = self.0.image.as_ref().filter(|_| first);
-        if let Some(snapshot) = image.and_then(KeptImage::open) {
-            forks.snapshot = Some(snapshot.clone());
-            drop(forks);
-            return snapshot.open_at(tcp);
-        }
         let making = image.and_then(KeptImage::begin);
         if tcp.is_empty() && first && making.is_none() {
             drop(forks);
@@ -293,7 +313,7 @@ impl Kept {
     /// Starts the migrated database in full.
     fn open(&self) -> Result<Pglite> {
         let mut options = self.start.cluster_options()?;
-        options.data = Some(self.data.clone());
+        options.data.clone_from(&self.data);
         let cluster = Arc::new(Cluster::start(options)?);
         Connector::new(cluster, &self.start.username, &self.start.database).connect()
     }
