@@ -14,7 +14,7 @@ use crate::process;
 /// The registry's limit for one crate.
 const LIMIT: u64 = 10 << 20;
 /// What must be left below it, so that a new version of PostgreSQL or a better profile does not end releases.
-const RESERVE: u64 = 1 << 20;
+const RESERVE: u64 = 512 << 10;
 
 /// A packaged crate.
 pub(super) struct Package {
@@ -71,9 +71,9 @@ pub(super) fn run(staged: &Staged) -> Result<Vec<Package>> {
     }
     if !refused.is_empty() {
         bail!(
-            "over the registry's limit of {} MiB, or less than {} MiB below: {}",
+            "over the registry's limit of {} MiB, or less than {} KiB below: {}",
             LIMIT >> 20,
-            RESERVE >> 20,
+            RESERVE >> 10,
             refused.join(", ")
         );
     }
