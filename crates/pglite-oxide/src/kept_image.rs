@@ -7,8 +7,8 @@ use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
+use crate::kept_file;
 use crate::snapshot::Snapshot;
 
 /// Bytes of a template from which on there is no image of it: that has all its data again, for each executable.
@@ -66,7 +66,7 @@ impl KeptImage {
                 return None;
             }
         };
-        let head = head(&self.key);
+        let head = kept_file::head(&self.key);
         if !bytes.starts_with(&head) {
             return None;
         }
@@ -86,12 +86,7 @@ impl KeptImage {
 
     /// Whoever gets this makes the image; `None` if another process does, or the directory cannot be written.
     pub(crate) fn begin(&self) -> Option<Making<'_>> {
-        let lock = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(self.path.with_extension("image-lock"))
-            .ok()?;
+        let lock = kept_file::lock_file(&self.path.with_extension("image-lock")).ok()?;
         lock.try_lock().ok()?;
         Some(Making {
             image: self,
@@ -111,16 +106,11 @@ impl Making<'_> {
                 return;
             }
         };
-        let file = [head(&self.image.key).as_slice(), &image].concat();
+        let file = [kept_file::head(&self.image.key).as_slice(), &image].concat();
         if let Err(error) = write_own(path, &file) {
             tracing::warn!(path = %path.display(), %error, "the template's image is not kept");
         }
     }
-}
-
-/// What a file begins with: the key's length, and the key.
-pub(crate) fn head(key: &str) -> Vec<u8> {
-    [&(key.len() as u64).to_le_bytes(), key.as_bytes()].concat()
 }
 
 /// Writes a file that is there in whole or not at all, and that only this user can write.
@@ -146,9 +136,7 @@ fn read_own(path: &Path) -> io::Result<Vec<u8>> {
     }
     let mut bytes = Vec::new();
     io::Read::read_to_end(&mut file, &mut bytes)?;
-    if let Ok(file) = File::options().write(true).open(path) {
-        let _ = file.set_modified(SystemTime::now());
-    }
+    kept_file::mark_used(path);
     Ok(bytes)
 }
 

@@ -26,6 +26,7 @@ mod connector;
 mod dump;
 mod error;
 pub mod extensions;
+mod kept_file;
 mod kept_image;
 mod migrated;
 mod notify;

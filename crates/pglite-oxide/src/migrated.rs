@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use pglite_oxide_cluster::{Cluster, DataDirectory, Root, ShutdownMode};
 
@@ -16,7 +16,8 @@ use crate::cache::lock;
 use crate::config::StartConfig;
 use crate::connector::Connector;
 use crate::error::{Error, Result};
-use crate::kept_image::{self, KeptImage};
+use crate::kept_file;
+use crate::kept_image::KeptImage;
 use crate::session::Pglite;
 use crate::snapshot::Snapshot;
 
@@ -212,30 +213,22 @@ fn stored(
 /// Keeps other processes from making the same template, until dropped.
 fn locked(directory: &Path, path: &Path) -> io::Result<File> {
     fs::create_dir_all(directory)?;
-    let file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path.with_extension("lock"))?;
+    let file = kept_file::lock_file(&path.with_extension("lock"))?;
     file.lock()?;
     Ok(file)
 }
 
-/// Stored files begin with the whole key, so that two keys with one hash do no harm: its length, then itself.
+/// What is stored there, if it is of this key and build.
 fn load(path: &Path, key: &str) -> Result<Option<DataDirectory>> {
     let Ok(bytes) = fs::read(path) else {
         return Ok(None);
     };
-    let rest = bytes.strip_prefix(kept_image::head(key).as_slice());
-    let Some(rest) = rest else {
+    let Some(rest) = bytes.strip_prefix(kept_file::head(key).as_slice()) else {
         return Ok(None);
     };
     let data = DataDirectory::from_delta(rest)?;
-    if data.is_some()
-        && let Ok(file) = File::options().write(true).open(path)
-    {
-        // Says that it is in use; see KEPT_FOR.
-        let _ = file.set_modified(SystemTime::now());
+    if data.is_some() {
+        kept_file::mark_used(path);
     }
     Ok(data)
 }
@@ -244,7 +237,7 @@ fn store(directory: &Path, path: &Path, key: &str, data: &DataDirectory) -> Resu
     let delta = data.to_delta()?;
     let part = path.with_extension("part");
     let write = || {
-        let bytes = [kept_image::head(key), delta].concat();
+        let bytes = [kept_file::head(key), delta].concat();
         fs::write(&part, bytes)?;
         fs::rename(&part, path)
     };
