@@ -2,12 +2,15 @@
 //!
 //! A few fixed cases run by themselves; `PGLITE_OXIDE_CASES` asks for that many others, chosen anew each time (proptest shrinks a failing one and prints it).
 
+mod common;
+
 use std::collections::BTreeMap;
 
-use pglite_oxide::{Pglite, QueryOptions, RowMode, Snapshot};
+use common::rows;
+use pglite_oxide::{Pglite, Snapshot};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Cases of a run that asks for none.
 const CASES: u32 = 12;
@@ -220,16 +223,6 @@ impl Model {
         }
         true
     }
-}
-
-fn rows(db: &mut Pglite, sql: &str) -> Vec<Value> {
-    let options = QueryOptions {
-        row_mode: Some(RowMode::Array),
-        ..Default::default()
-    };
-    db.query(sql, &[], Some(&options))
-        .unwrap_or_else(|error| panic!("{sql}: {error}"))
-        .rows
 }
 
 fn compare_tables(db: &mut Pglite, tables: &Tables) {

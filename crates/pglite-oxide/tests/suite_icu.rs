@@ -1,38 +1,19 @@
 //! Collations of ICU: what they do where the feature `icu` is on, and what is said where it is not. `cargo xtask test` runs both.
 
-use pglite_oxide::{Pglite, QueryOptions, RowMode};
-use serde_json::Value;
+mod common;
 
-fn rows(db: &mut Pglite, sql: &str) -> Vec<Value> {
-    let options = QueryOptions {
-        row_mode: Some(RowMode::Array),
-        ..Default::default()
-    };
-    db.query(sql, &[], Some(&options))
-        .unwrap_or_else(|error| panic!("{sql}: {error}"))
-        .rows
-}
+#[cfg(feature = "icu")]
+use common::rows;
+use common::{first, refused, run};
+use pglite_oxide::Pglite;
+use serde_json::Value;
 
 /// The first value, as PostgreSQL writes it; `NULL` for none.
 fn text(db: &mut Pglite, sql: &str) -> String {
-    match &rows(db, &format!("SELECT ({sql})::text"))[0][0] {
-        Value::String(text) => text.clone(),
+    match first(db, &format!("SELECT ({sql})::text")) {
+        Value::String(text) => text,
         _ => "NULL".to_owned(),
     }
-}
-
-fn run(db: &mut Pglite, sql: &str) {
-    db.exec(sql, None)
-        .unwrap_or_else(|error| panic!("{sql}: {error}"));
-}
-
-/// The SQLSTATE with which PostgreSQL refuses.
-fn refused(db: &mut Pglite, sql: &str) -> String {
-    let error = db.exec(sql, None).expect_err(sql);
-    error
-        .sqlstate()
-        .unwrap_or_else(|| panic!("{sql}: {error}"))
-        .to_owned()
 }
 
 #[cfg(not(feature = "icu"))]

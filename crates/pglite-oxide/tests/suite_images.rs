@@ -1,52 +1,20 @@
 //! Images: a snapshot saved by one process opens in another one of the same program, and is there what a database started in full is.
 #![cfg(target_os = "linux")]
 
+mod common;
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use pglite_oxide::{ImageError, Pglite, PgliteServer, QueryOptions, RowMode, Snapshot};
+use common::{PATIENCE, eventually, first, run, text};
+use pglite_oxide::{ImageError, Pglite, PgliteServer, Snapshot};
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Where the image is, for a child.
 const IMAGE: &str = "PGLITE_OXIDE_TEST_IMAGE";
-
-fn first(db: &mut Pglite, sql: &str) -> Value {
-    let options = QueryOptions {
-        row_mode: Some(RowMode::Array),
-        ..Default::default()
-    };
-    let results = db
-        .query(sql, &[], Some(&options))
-        .unwrap_or_else(|error| panic!("{sql}: {error}"));
-    results.rows[0][0].clone()
-}
-
-fn text(db: &mut Pglite, sql: &str) -> String {
-    match first(db, &format!("SELECT ({sql})::text")) {
-        Value::String(text) => text,
-        other => panic!("{sql}: {other}"),
-    }
-}
-
-fn run(db: &mut Pglite, sql: &str) {
-    db.exec(sql, None)
-        .unwrap_or_else(|error| panic!("{sql}: {error}"));
-}
-
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(
-            begun.elapsed() < PATIENCE,
-            "{what}: not within {PATIENCE:?}"
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
 
 /// A fresh default database, as the asset builder would save it.
 fn image_of_fresh() -> Vec<u8> {

@@ -1,18 +1,10 @@
 //! Templates. Alone in its program: it sets an environment variable.
 
-use pglite_oxide::{Pglite, QueryOptions, RowMode};
-use serde_json::{Value, json};
+mod common;
 
-fn first(db: &mut Pglite, sql: &str) -> Value {
-    let options = QueryOptions {
-        row_mode: Some(RowMode::Array),
-        ..Default::default()
-    };
-    db.query(sql, &[], Some(&options))
-        .unwrap_or_else(|error| panic!("{sql}: {error}"))
-        .rows[0][0]
-        .clone()
-}
+use common::first;
+use pglite_oxide::Pglite;
+use serde_json::json;
 
 /// A template migrates once, in this process and for others, and its forks do not know of each other.
 #[test]
