@@ -24,6 +24,12 @@ pub fn template_fingerprint() -> &'static str {
     linked::TEMPLATE_FINGERPRINT
 }
 
+/// The image of a cluster that was started on [`template()`] when the assets were built, at rest; `None` in a build without.
+#[must_use]
+pub fn cluster() -> Option<&'static [u8]> {
+    linked::cluster()
+}
+
 /// What the linked extensions install: trees below the installation prefix, to be laid over [`share`]'s.
 ///
 /// # Errors
@@ -68,6 +74,18 @@ mod linked {
     pub(super) fn template() -> Result<Tree<'static>, ImageError> {
         TEMPLATE.open()
     }
+
+    #[cfg(pglite_oxide_cluster)]
+    #[expect(clippy::unnecessary_wraps, reason = "the twin without one has none")]
+    pub(super) fn cluster() -> Option<&'static [u8]> {
+        Some(include_bytes!(env!("PGLITE_OXIDE_CLUSTER_IMAGE")))
+    }
+
+    /// The twin for assets without one.
+    #[cfg(not(pglite_oxide_cluster))]
+    pub(super) fn cluster() -> Option<&'static [u8]> {
+        None
+    }
 }
 
 /// The twin for documentation and lints, where nothing was built.
@@ -93,5 +111,9 @@ mod linked {
         Err(ImageError::NotBuilt {
             image: "template.img".to_owned(),
         })
+    }
+
+    pub(super) fn cluster() -> Option<&'static [u8]> {
+        None
     }
 }

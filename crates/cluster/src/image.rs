@@ -3,7 +3,7 @@
 //! ```text
 //! 8 bytes  MAGIC
 //! u32      CRC-32C of everything after it
-//! u32, ..  the fingerprint of the build
+//! u32, ..  the fingerprint of what new clusters begin with
 //! u32      the postmaster's number
 //! u32      the port
 //! u32, ..  what the caller keeps with it
@@ -13,7 +13,9 @@
 use std::sync::Arc;
 
 use pglite_oxide_kernel::fs::FileSystem;
-use pglite_oxide_kernel::image::{ImageBytes, LoadError, LoadOptions, SaveError, SaveOptions};
+use pglite_oxide_kernel::image::{
+    ImageBytes, LoadError, LoadOptions, SaveError, SaveOptions, Scope,
+};
 use pglite_oxide_kernel::net::HostStream;
 use pglite_oxide_kernel::{Kernel, Pid};
 
@@ -23,7 +25,7 @@ use crate::programs;
 use crate::snapshot::Snapshot;
 use crate::world::{self, DATA};
 
-const MAGIC: &[u8; 8] = b"PGLIMG\0\x01";
+const MAGIC: &[u8; 8] = b"PGLIMG\0\x02";
 
 /// Why a snapshot cannot be made an image, or an image cannot be used: then the database is to be started in full.
 #[derive(Debug, thiserror::Error)]
@@ -81,12 +83,18 @@ pub struct FromImage {
 }
 
 impl Snapshot {
-    /// The snapshot as bytes, with connections that it keeps, and `extra`, which means something to the caller.
+    /// The snapshot as bytes for the programs of `scope`, with connections that it keeps, and `extra`, which means something to the caller.
     ///
     /// # Errors
     /// [`ImageError::Save`], naming what cannot be saved.
-    pub fn to_image(&self, keep: &[&HostStream], extra: &[u8]) -> Result<Vec<u8>, ImageError> {
+    pub fn to_image(
+        &self,
+        scope: Scope,
+        keep: &[&HostStream],
+        extra: &[u8],
+    ) -> Result<Vec<u8>, ImageError> {
         let kernel = self.kernel().save(&SaveOptions {
+            scope,
             files: &[Arc::clone(self.output())],
             trees: &trees()?,
             bases: &[(DATA, world::template_data()?.base())],
@@ -98,7 +106,7 @@ impl Snapshot {
             rest.extend_from_slice(&len.to_le_bytes());
             rest.extend_from_slice(bytes);
         };
-        field(&mut rest, crate::fingerprint().as_bytes());
+        field(&mut rest, crate::template_fingerprint().as_bytes());
         let (postmaster, port) = self.place();
         rest.extend_from_slice(&postmaster.0.to_le_bytes());
         rest.extend_from_slice(&u32::from(port).to_le_bytes());
@@ -110,7 +118,7 @@ impl Snapshot {
         Ok(out)
     }
 
-    /// The snapshot of an image that this program made, in this process or another one.
+    /// The snapshot of an image that this program made, in this process or another one, or another program of the same build.
     ///
     /// # Errors
     /// [`ImageError::Load`] for one that is damaged or of another program.
@@ -124,7 +132,7 @@ impl Snapshot {
             return Err(LoadError::Damaged("its checksum is wrong").into());
         }
         let mut fields = Fields(rest);
-        if fields.bytes()? != crate::fingerprint().as_bytes() {
+        if fields.bytes()? != crate::template_fingerprint().as_bytes() {
             return Err(LoadError::Foreign("its PostgreSQL is of another build").into());
         }
         let postmaster = Pid(fields.number()?.cast_signed());

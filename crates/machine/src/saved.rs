@@ -2,7 +2,8 @@
 //!
 //! Of memory, the pages are written that the program's own image does not have, as one layer, which is unpacked into a memory object when it is first mapped. Instance, context and
 //! native stack are words: those that point into the space move with it when it is mapped, as in any copy; those that point into the program are written as
-//! [`Place`]s. Words of a stack that point elsewhere into the host are left over from what ran there before, deeper than the guest: they are written as zero.
+//! [`Place`]s. Words of a stack that point elsewhere into the host, or to parts of the program that have no names ([`Scope::Build`](pglite_oxide_kernel::image::Scope)), are left over
+//! from what ran there before, deeper than the guest: they are written as zero.
 
 use std::fs;
 use std::sync::Arc;
@@ -97,11 +98,9 @@ impl Classifier<'_> {
             tracing::trace!(target: "pglite_oxide::image", program = self.program, area, at, kind = "space");
             return Ok(Word::Value(word));
         }
-        let place = || format!("word {at} of the {area} of a process of {}", self.program);
         if self.places.covers(address) {
             let Some(found) = self.places.name(address) else {
-                let place = place();
-                return Err(SaveError::Address { place, address });
+                return self.unnamed(address, (area, at), leftovers);
             };
             tracing::trace!(target: "pglite_oxide::image", program = self.program, area, at, kind = "place", anchor = found.anchor, offset = found.offset);
             return Ok(Word::Place {
@@ -115,14 +114,24 @@ impl Classifier<'_> {
             .iter()
             .any(|&(start, end)| (start..end).contains(&address))
         {
-            if !leftovers {
-                let place = place();
-                return Err(SaveError::Address { place, address });
-            }
+            return self.unnamed(address, (area, at), leftovers);
+        }
+        Ok(Word::Value(word))
+    }
+
+    /// An address that means nothing elsewhere.
+    fn unnamed(
+        &self,
+        address: usize,
+        (area, at): (&str, usize),
+        leftovers: bool,
+    ) -> Result<Word, SaveError> {
+        if leftovers {
             tracing::trace!(target: "pglite_oxide::image", program = self.program, area, at, kind = "host");
             return Ok(Word::Value(0));
         }
-        Ok(Word::Value(word))
+        let place = format!("word {at} of the {area} of a process of {}", self.program);
+        Err(SaveError::Address { place, address })
     }
 }
 

@@ -14,13 +14,13 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use pglite_oxide_kernel::Errno;
-use pglite_oxide_kernel::image::{BlobWriter, SaveError};
+use pglite_oxide_kernel::image::{BlobWriter, SaveError, Scope};
 use pglite_oxide_kernel::memory::{AddressSpace, GuestAddr, Segment};
 
 use crate::frozen::Frozen;
 use crate::image::Image;
 use crate::module::{CONTEXT_SPAN, Context, FIRST_BYTE, INSTANCE_SPAN, MEMORY_SIZE, Module};
-use crate::places::LoadedObject;
+use crate::places;
 use crate::saved;
 use crate::segment::MemorySegment;
 use crate::sys::{self, Reservation};
@@ -486,13 +486,14 @@ impl AddressSpace for Space {
     fn save(
         &self,
         _private: &[(GuestAddr, u32)],
+        scope: Scope,
         blobs: &mut BlobWriter,
     ) -> Result<Vec<u8>, SaveError> {
-        let places = LoadedObject::of(std::ptr::from_ref(self.module).cast())
+        let places = places::of(self.module, scope)
             .ok_or_else(|| SaveError::unsupported("a program that the host cannot describe"))?;
         match (&self.frozen, self.memory.get()) {
             (Some(frozen), None) => {
-                saved::save_space(self.module, &self.image, frozen, &places, blobs)
+                saved::save_space(self.module, &self.image, frozen, &*places, blobs)
             }
             _ => Err(SaveError::unsupported("a process that has run")),
         }

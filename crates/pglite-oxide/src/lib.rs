@@ -19,6 +19,7 @@
 
 mod archive;
 mod builder;
+mod built_in;
 mod cache;
 mod config;
 mod connection;
@@ -44,6 +45,8 @@ pub mod types;
 
 pub use archive::DataDirArchiveFormat;
 pub use builder::PgliteBuilder;
+#[doc(hidden)]
+pub use built_in::built_in_image;
 pub use config::PostgresConfig;
 pub use connector::{CancelHandle, CancelToken, Connector};
 pub use dump::{DumpFormat, PgDumpOptions};

@@ -324,17 +324,11 @@ impl PgliteServerBuilder {
                 let (username, database) = session.login();
                 (Some(session), username, database)
             }
-            None => {
-                let snapshot = cache::snapshot(&self.start, false)?;
-                let session = snapshot
-                    .map(|snapshot| snapshot.open_at(bound.as_slice()))
-                    .transpose()?;
-                (
-                    session,
-                    self.start.username.clone(),
-                    self.start.database.clone(),
-                )
-            }
+            None => (
+                cache::open(&self.start, bound.as_slice())?,
+                self.start.username.clone(),
+                self.start.database.clone(),
+            ),
         };
         let (cluster, session) = match session {
             Some(mut session) => {

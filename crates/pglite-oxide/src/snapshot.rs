@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use pglite_oxide_cluster::{FromImage, ImageBytes, ImageError, LoadError, Opened};
+use pglite_oxide_cluster::{FromImage, ImageBytes, ImageError, LoadError, Opened, Scope};
 
 use crate::connection::{Connection, Seed};
 use crate::connector::Login;
@@ -79,16 +79,23 @@ impl Snapshot {
 
 /// Images: snapshots for other processes of the same program.
 impl Snapshot {
-    /// The snapshot as bytes.
+    /// The snapshot as bytes, for this executable.
     ///
     /// # Errors
     /// [`ImageError`], naming what cannot be saved.
     #[doc(hidden)]
     pub fn to_image(&self) -> std::result::Result<Vec<u8>, ImageError> {
+        self.image_for(Scope::Executable)
+    }
+
+    /// The snapshot as bytes for the programs of `scope`.
+    pub(crate) fn image_for(&self, scope: Scope) -> std::result::Result<Vec<u8>, ImageError> {
         let frozen = &*self.0;
         let extra = serde_json::json!([frozen.session.to_json(), frozen.login.to_json()]);
         let keep = [frozen.session.stream()];
-        frozen.cluster.to_image(&keep, extra.to_string().as_bytes())
+        frozen
+            .cluster
+            .to_image(scope, &keep, extra.to_string().as_bytes())
     }
 
     /// The snapshot of an image that this program made, in this process or another one.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use pglite_oxide_asset_locator::{
-    self as locator, Current, ExtensionFiles, ImageFile, Input, MANIFEST_FILE, MANIFEST_VERSION,
-    Manifest, StepRecord,
+    self as locator, ClusterFile, Current, ExtensionFiles, ImageFile, Input, MANIFEST_FILE,
+    MANIFEST_VERSION, Manifest, StepRecord,
 };
 use pglite_oxide_assets::Tree;
 
@@ -29,6 +29,10 @@ pub(super) struct Parts<'a> {
     pub(super) extensions: Option<&'a Extensions>,
     /// Images by name.
     pub(super) images: Vec<(&'static str, PathBuf)>,
+    /// Frozen clusters by the name of their template.
+    pub(super) clusters: Vec<(&'static str, PathBuf)>,
+    /// The sources that they are of.
+    pub(super) sources: &'a str,
 }
 
 /// Lays out a directory of assets as step `name`.
@@ -50,6 +54,7 @@ pub(super) fn assemble(cache: &Cache, name: &str, parts: Parts<'_>) -> Result<Ou
             libraries: BTreeMap::new(),
             extensions: BTreeMap::new(),
             images: BTreeMap::new(),
+            clusters: BTreeMap::new(),
             sizes: BTreeMap::new(),
         };
         fs::create_dir_all(place.dir.join("lib"))?;
@@ -72,6 +77,18 @@ pub(super) fn assemble(cache: &Cache, name: &str, parts: Parts<'_>) -> Result<Ou
             let record = place_image(place.dir, &format!("{name}.img"), path)?;
             manifest.sizes.insert(record.file.clone(), record.bytes);
             manifest.images.insert((*name).to_owned(), record);
+        }
+        for (template, path) in &parts.clusters {
+            let file = template.replace("template", "cluster") + ".img";
+            link_or_copy(path, &place.dir.join(&file))?;
+            let bytes = path.metadata()?.len();
+            manifest.sizes.insert(file.clone(), bytes);
+            let cluster = ClusterFile {
+                file,
+                sources: parts.sources.to_owned(),
+                bytes,
+            };
+            manifest.clusters.insert((*template).to_owned(), cluster);
         }
         for (name, built) in parts.extensions.iter().flat_map(|all| &all.built) {
             let image = match &built.image {

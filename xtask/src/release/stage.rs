@@ -132,6 +132,7 @@ fn part(name: &str, found: &Assets, copyleft: &Copyleft) -> Option<Manifest> {
             .collect(),
         extensions: BTreeMap::new(),
         images: BTreeMap::new(),
+        clusters: BTreeMap::new(),
         ..whole.clone()
     };
     match name {
@@ -207,6 +208,7 @@ fn place(from: &Path, to: &Path, mut part: Manifest) -> Result<()> {
         .values()
         .cloned()
         .chain(part.images.values().map(|image| image.file.clone()))
+        .chain(part.clusters.values().map(|cluster| cluster.file.clone()))
         .chain(part.extensions.values().flat_map(|extension| {
             let image = extension.image.iter().map(|image| image.file.clone());
             image.chain(extension.libraries.values().cloned())

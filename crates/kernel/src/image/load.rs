@@ -11,7 +11,7 @@ use super::record::{
     EndRecord, FileRecord, Fs, Head, IdleRecord, KernelRecord, Kind, MountRecord, ObjectRecord,
     ProcessRecord, RoleRecord,
 };
-use super::{LoadError, LoadOptions, Loaded};
+use super::{LoadError, LoadOptions, Loaded, Scope};
 use crate::fdtable::FdTable;
 use crate::file::{DirEntry, File, FileKind, OpenFile, Ready};
 use crate::fs::FileSystem;
@@ -53,6 +53,7 @@ pub(crate) fn file_kind(number: u32) -> Result<FileKind, LoadError> {
 /// What has been made already.
 pub(crate) struct Loader<'a> {
     options: &'a LoadOptions<'a>,
+    scope: Scope,
     blobs: Blobs,
     /// The instant that times are told from.
     now: Instant,
@@ -267,10 +268,10 @@ impl Loader<'_> {
             .shared()
             .map(|(at, len, segment, offset)| (at, len, Arc::clone(segment), offset))
             .collect();
-        let space = self
-            .options
-            .machine
-            .load_space(&record.space, &self.blobs, &shared)?;
+        let space =
+            self.options
+                .machine
+                .load_space(&record.space, self.scope, &self.blobs, &shared)?;
         let mut files = FdTable::default();
         for (fd, open, close_on_exec) in record.descriptors {
             files.replace(fd, Arc::clone(self.open(open)?), close_on_exec)?;
@@ -332,7 +333,7 @@ pub(super) fn kernel(image: &ImageBytes, options: &LoadOptions<'_>) -> Result<Lo
     let (record, blobs) = parts(image)?;
     let identity = options
         .machine
-        .identity()
+        .identity(record.scope)
         .map_err(|_| LoadError::Foreign("this program cannot say what it is"))?;
     if identity != record.machine {
         return Err(LoadError::Foreign("its program is another one"));
@@ -357,6 +358,7 @@ pub(super) fn kernel(image: &ImageBytes, options: &LoadOptions<'_>) -> Result<Lo
     }
     let mut loader = Loader {
         options,
+        scope: record.scope,
         blobs,
         now: Instant::now(),
         mems: Vec::new(),

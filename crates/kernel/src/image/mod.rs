@@ -22,6 +22,8 @@ mod tests;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::errno::Errno;
 use crate::file::File;
 use crate::fs::FileSystem;
@@ -86,9 +88,21 @@ pub enum LoadError {
     Kernel(#[from] Errno),
 }
 
+/// Which programs can open an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// The executable that wrote it, in other processes.
+    #[default]
+    Executable,
+    /// All that the same compiled guests are linked into.
+    Build,
+}
+
 /// What a kernel that is saved shares with the program.
 #[derive(Default)]
 pub struct SaveOptions<'a> {
+    /// Who shall be able to open it.
+    pub scope: Scope,
     /// Files that are only named, by their order.
     pub files: &'a [Arc<dyn File>],
     /// Trees that are only named.

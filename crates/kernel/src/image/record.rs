@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::Scope;
 use super::blobs::Size;
 
 /// In front of everything.
@@ -17,6 +18,7 @@ pub(crate) struct Head {
 /// A kernel.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct KernelRecord {
+    pub(crate) scope: Scope,
     pub(crate) machine: Vec<u8>,
     pub(crate) memory_limit: u64,
     pub(crate) next_pid: i32,

@@ -231,9 +231,11 @@ impl<'a> Saver<'a> {
 
     fn process(&mut self, process: &Process) -> Result<ProcessRecord, SaveError> {
         let mm = process.mm().save(self)?;
-        let space = process
-            .space()
-            .save(&process.mm().private_ranges(), &mut self.blobs)?;
+        let space = process.space().save(
+            &process.mm().private_ranges(),
+            self.options.scope,
+            &mut self.blobs,
+        )?;
         let files = lock(&process.files).clone();
         let mut descriptors = Vec::new();
         for fd in files.numbers() {
@@ -318,7 +320,8 @@ pub(super) fn kernel(kernel: &Kernel, options: &SaveOptions<'_>) -> Result<Vec<u
         .clock(time::now(1))
         .saturating_sub(frozen_at.elapsed());
     let record = KernelRecord {
-        machine: kernel.machine().identity()?,
+        scope: options.scope,
+        machine: kernel.machine().identity(options.scope)?,
         memory_limit,
         next_pid,
         monotonic: u64::try_from(monotonic.as_nanos()).unwrap_or(u64::MAX),

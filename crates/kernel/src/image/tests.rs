@@ -52,7 +52,12 @@ impl AddressSpace for NamedSpace {
     ) -> Result<Arc<dyn AddressSpace>, Errno> {
         Ok(Arc::new(Self(self.0.clone())))
     }
-    fn save(&self, _: &[(GuestAddr, u32)], _: &mut BlobWriter) -> Result<Vec<u8>, SaveError> {
+    fn save(
+        &self,
+        _: &[(GuestAddr, u32)],
+        _: Scope,
+        _: &mut BlobWriter,
+    ) -> Result<Vec<u8>, SaveError> {
         Ok(self.0.clone())
     }
     fn heap_base(&self) -> GuestAddr {
@@ -116,12 +121,13 @@ impl Machine for NoMachine {
     ) -> Result<Arc<dyn AddressSpace>, Errno> {
         Err(Errno::ENOMEM)
     }
-    fn identity(&self) -> Result<Vec<u8>, SaveError> {
+    fn identity(&self, _: Scope) -> Result<Vec<u8>, SaveError> {
         Ok(self.0.to_vec())
     }
     fn load_space(
         &self,
         record: &[u8],
+        _: Scope,
         _: &Blobs,
         _: &[(GuestAddr, u32, Arc<dyn Segment>, u64)],
     ) -> Result<Arc<dyn AddressSpace>, LoadError> {
