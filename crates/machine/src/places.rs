@@ -272,7 +272,11 @@ mod tests {
     #[test]
     fn a_module_s_own_parts_have_names_for_other_programs() {
         let module = Module::for_tests(c"anywhere", c"", 0x10_0000);
-        let names = of(module, Scope::Build).unwrap();
+        let rust = (look as *const ()).addr();
+        let names = Gathered {
+            parts: module.gathered().unwrap(),
+            object: LoadedObject::of((look as *const ()).cast()).unwrap(),
+        };
         let [code, _] = module.gathered().unwrap();
         let place = names.name(code.start + 3).unwrap();
         assert_eq!(
@@ -284,13 +288,12 @@ mod tests {
         );
         assert_eq!(names.find(place), Some(code.start + 3));
         assert_eq!(names.name(code.end), None);
-        let rust = (look as *const ()).addr();
         assert!(names.covers(rust), "a part of the program");
         assert_eq!(names.name(rust), None, "not of the module");
         for (anchor, offset) in [(0, code.len() as u64), (1, 0), (2, 0), (0, u64::MAX)] {
             assert_eq!(names.find(Place { anchor, offset }), None);
         }
-        assert!(of(module, Scope::Executable).unwrap().name(rust).is_some());
+        assert!(names.object.name(rust).is_some());
     }
 
     static LIMIT: u32 = 7;
