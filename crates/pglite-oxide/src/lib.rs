@@ -36,6 +36,7 @@ mod program;
 pub mod protocol;
 mod restore;
 mod results;
+mod scram;
 mod server;
 mod session;
 mod snapshot;

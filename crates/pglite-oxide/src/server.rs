@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::num::NonZeroU32;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use crate::config::{StartConfig, start_methods};
 use crate::connector::Connector;
 use crate::error::{Error, Result};
 use crate::migrated::Template;
+use crate::scram;
 use crate::session::Pglite;
 use crate::snapshot::Snapshot;
 use crate::template::quote_identifier;
@@ -198,6 +200,7 @@ pub struct PgliteServerBuilder {
     tcp: Option<SocketAddr>,
     unix: Option<UnixPlace>,
     password: Password,
+    scram_iterations: Option<NonZeroU32>,
 }
 
 /// What a served database begins as, if it is no new one.
@@ -260,6 +263,13 @@ impl PgliteServerBuilder {
         self
     }
 
+    /// How many times a client hashes the password whenever it connects over TCP (RFC 5802). By default 4,096 for a password that was given, as in PostgreSQL, since it could be guessed; and 1 for a
+    /// random one, which nobody can guess. It is the largest part of a connection: a millisecond, and more than 50 in a debug build of a client in Rust. JDBC's client refuses fewer than 4,096.
+    pub fn scram_iterations(mut self, iterations: NonZeroU32) -> Self {
+        self.scram_iterations = Some(iterations);
+        self
+    }
+
     /// Lets everybody in who can reach the TCP address. On a machine with other users that is all of them.
     pub fn without_password(mut self) -> Self {
         self.password = Password::None;
@@ -295,12 +305,17 @@ impl PgliteServerBuilder {
                 Some(socket)
             }
         };
-        let password = match self.password {
-            _ if bound.is_none() => None,
-            Password::None => None,
-            Password::Given(password) => Some(password),
-            Password::Random => Some(random_password()?),
+        let (password, iterations) = match self.password {
+            _ if bound.is_none() => (None, None),
+            Password::None => (None, None),
+            Password::Given(password) => (Some(password), Some(scram::DEFAULT_ITERATIONS)),
+            Password::Random => (Some(random_password()?), Some(RANDOM_ITERATIONS)),
         };
+        let iterations = self.scram_iterations.or(iterations);
+        let verifier = password.as_deref().zip(iterations);
+        let verifier = verifier
+            .map(|(password, iterations)| scram::verifier(password, iterations))
+            .transpose()?;
         let auth = if password.is_some() {
             TcpAuth::Scram
         } else {
@@ -333,7 +348,7 @@ impl PgliteServerBuilder {
         let (cluster, session) = match session {
             Some(mut session) => {
                 // Before anybody can connect.
-                session.set_password(&username, password.as_deref())?;
+                session.set_password(&username, verifier.as_deref())?;
                 crate::extensions::create(&self.start, &mut session)?;
                 let cluster = session.connector().cluster;
                 cluster.set_tcp_auth(auth)?;
@@ -361,24 +376,25 @@ impl PgliteServerBuilder {
         if session.is_none() {
             // Without a password in the database nobody has got in over TCP so far.
             let mut session = server.connector().connect()?;
-            session.set_password(&server.username, server.password.as_deref())?;
+            session.set_password(&server.username, verifier.as_deref())?;
             crate::extensions::create(&self.start, &mut session)?;
         }
         Ok(server)
     }
 }
 
+/// Of a password that has 128 random bits, and no longer life than the server: there is nothing to make expensive.
+const RANDOM_ITERATIONS: NonZeroU32 = NonZeroU32::MIN;
+
 /// What libpq assumes.
 const DEFAULT_PORT: u16 = 5432;
 
 impl Pglite {
     /// Stores the verifier of a role's password, if there is one.
-    fn set_password(&mut self, role: &str, password: Option<&str>) -> Result<()> {
-        let Some(password) = password else {
+    fn set_password(&mut self, role: &str, verifier: Option<&str>) -> Result<()> {
+        let Some(verifier) = verifier else {
             return Ok(());
         };
-        // Made here, so that the password itself is in no log and no statistics.
-        let verifier = postgres_protocol::password::scram_sha_256(password.as_bytes());
         let sql = format!(
             "ALTER ROLE {} PASSWORD '{verifier}'",
             quote_identifier(role)

@@ -49,7 +49,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let print_uri = cli.print_uri;
     let start = move || {
-        let builder = PgliteServer::builder().postgres_configs(cli.postgres_config);
+        let builder = PgliteServer::builder()
+            .postgres_configs(cli.postgres_config)
+            .scram_iterations(serve::SCRAM_ITERATIONS);
         let mut builder = cli.added.add_to(builder);
         if let Some(root) = cli.root {
             builder = builder.path(root);
