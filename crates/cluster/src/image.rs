@@ -42,23 +42,36 @@ pub enum ImageError {
     Start(#[from] StartError),
 }
 
+/// What an image is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageForm {
+    /// To be small: all of it is packed.
+    Small,
+    /// To be opened quickly: shared memory is as it is, and the image twice as large.
+    Quick,
+}
+
 const SHORT: LoadError = LoadError::Damaged("it ends too early");
 
-/// Reads numbers and bytes with their lengths.
-struct Fields<'a>(&'a [u8]);
+/// Reads numbers and bytes with their lengths, from a place on.
+struct Fields<'a>(&'a ImageBytes, u64);
 
-impl<'a> Fields<'a> {
-    fn number(&mut self) -> Result<u32, LoadError> {
-        let (number, rest) = self.0.split_first_chunk::<4>().ok_or(SHORT)?;
-        self.0 = rest;
-        Ok(u32::from_le_bytes(*number))
+impl Fields<'_> {
+    fn take<T>(&mut self, len: u64, see: impl FnOnce(&[u8]) -> T) -> Result<T, LoadError> {
+        let end = self.1.checked_add(len).ok_or(SHORT)?;
+        let seen = self.0.part(self.1..end)?.look(see)?;
+        self.1 = end;
+        Ok(seen)
     }
 
-    fn bytes(&mut self) -> Result<&'a [u8], LoadError> {
-        let len = self.number()? as usize;
-        let (bytes, rest) = self.0.split_at_checked(len).ok_or(SHORT)?;
-        self.0 = rest;
-        Ok(bytes)
+    fn number(&mut self) -> Result<u32, LoadError> {
+        let number = self.take(4, |bytes| bytes.try_into().map(u32::from_le_bytes))?;
+        number.map_err(|_| SHORT)
+    }
+
+    fn bytes(&mut self) -> Result<Vec<u8>, LoadError> {
+        let len = self.number()?;
+        self.take(u64::from(len), <[u8]>::to_vec)
     }
 }
 
@@ -90,6 +103,7 @@ impl Snapshot {
     pub fn to_image(
         &self,
         scope: Scope,
+        form: ImageForm,
         keep: &[&HostStream],
         extra: &[u8],
     ) -> Result<Vec<u8>, ImageError> {
@@ -99,6 +113,7 @@ impl Snapshot {
             trees: &trees()?,
             bases: &[(DATA, world::template_data()?.base())],
             keep,
+            plain_shared_memory: form == ImageForm::Quick,
         })?;
         let mut rest = Vec::with_capacity(kernel.len() + extra.len() + 128);
         let field = |rest: &mut Vec<u8>, bytes: &[u8]| {
@@ -123,25 +138,29 @@ impl Snapshot {
     /// # Errors
     /// [`ImageError::Load`] for one that is damaged or of another program.
     pub fn from_image(image: &ImageBytes) -> Result<FromImage, ImageError> {
-        let bytes = image.as_slice();
-        let rest = bytes
-            .strip_prefix(MAGIC)
-            .ok_or(LoadError::Foreign("it is no image"))?;
-        let (sum, rest) = rest.split_first_chunk::<4>().ok_or(SHORT)?;
-        if crc32c::crc32c(rest) != u32::from_le_bytes(*sum) {
+        let mut fields = Fields(image, 0);
+        if fields.take(MAGIC.len() as u64, |bytes| bytes != MAGIC)? {
+            return Err(LoadError::Foreign("it is no image").into());
+        }
+        let sum = fields.number()?;
+        // Pieces of it are wanted long after; that they are what was saved is known from here on.
+        let mut found = 0;
+        image
+            .tail(fields.1)?
+            .each(|piece| found = crc32c::crc32c_append(found, piece))?;
+        if found != sum {
             return Err(LoadError::Damaged("its checksum is wrong").into());
         }
-        let mut fields = Fields(rest);
         if fields.bytes()? != crate::template_fingerprint().as_bytes() {
             return Err(LoadError::Foreign("its PostgreSQL is of another build").into());
         }
         let postmaster = Pid(fields.number()?.cast_signed());
         let port = u16::try_from(fields.number()?)
             .map_err(|_| LoadError::Damaged("there is no such port"))?;
-        let extra = fields.bytes()?.to_vec();
+        let extra = fields.bytes()?;
         let output = Tail::default().sink();
         let loaded = Kernel::load(
-            &image.tail(bytes.len() - fields.0.len())?,
+            &image.tail(fields.1)?,
             &LoadOptions {
                 machine: programs::of(&[])?.machine,
                 files: &[Arc::clone(&output)],

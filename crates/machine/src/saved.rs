@@ -150,7 +150,7 @@ fn mappings() -> Vec<(usize, usize)> {
 fn write_layer<'a>(
     found: &Found,
     pages: impl Fn(u64, u64) -> &'a [u8],
-    blobs: &mut BlobWriter,
+    mut add: impl FnMut(&[u8]) -> u32,
 ) -> Result<LayerRecord, SaveError> {
     let mut all = Vec::new();
     for &(start, len) in found.runs() {
@@ -158,7 +158,7 @@ fn write_layer<'a>(
     }
     let (mut first, mut pieces) = (0, 0);
     for piece in all.chunks(PIECE) {
-        let number = blobs.add(piece);
+        let number = add(piece);
         first = if pieces == 0 { number } else { first };
         pieces += 1;
     }
@@ -221,7 +221,8 @@ pub(crate) fn save_space(
             }
         }
     }
-    let layer = write_layer(&found, |start, len| bytes(&now, start, len), blobs)?;
+    let pages = |start, len| bytes(&now, start, len);
+    let layer = write_layer(&found, pages, |piece| blobs.add(piece))?;
     let classifier = Classifier {
         places,
         program: module.name(),
@@ -330,7 +331,8 @@ pub(crate) fn save_segment(
             }
         }
     }
-    let layer = write_layer(&found, |start, len| view.bytes(start, start + len), blobs)?;
+    let pages = |start, len| view.bytes(start, start + len);
+    let layer = write_layer(&found, pages, |piece| blobs.add_shared_memory(piece))?;
     encode(&SegmentRecord { len, layer })
 }
 

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::blobs::{Blob, Blobs, ImageBytes};
+use super::blobs::{Blobs, ImageBytes};
+use super::pieces::{PieceReader, PiecesRecord};
 use super::record::{
     EndRecord, FileRecord, Fs, Head, IdleRecord, KernelRecord, Kind, MountRecord, ObjectRecord,
     ProcessRecord, RoleRecord,
@@ -78,9 +79,9 @@ fn get<T>(list: &[T], number: u32) -> Result<&T, LoadError> {
 }
 
 impl Loader<'_> {
-    /// A piece.
-    pub(crate) fn blob(&self, number: u32) -> Result<&Blob, LoadError> {
-        self.blobs.get(number)
+    /// Contents of files.
+    pub(crate) fn pieces(&self, record: PiecesRecord) -> Result<PieceReader, LoadError> {
+        PieceReader::new(record, &self.blobs)
     }
 
     /// A time of this process.
@@ -179,8 +180,8 @@ impl Loader<'_> {
                 self.mem(mount)?.file_by_number(number).ok_or(NOTHING)?
             }
             Kind::MemNameless { mount, node, data } => {
-                let data = self.blob(data)?.unpack()?;
-                self.mem(mount)?.nameless(*node, &data)?
+                let data = self.pieces(data)?;
+                self.mem(mount)?.nameless(*node, data)?
             }
             Kind::MemDirectory { mount, number } => self
                 .mem(mount)?
@@ -317,14 +318,14 @@ fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, LoadError> {
 /// The parts of an image.
 pub(super) fn parts(image: &ImageBytes) -> Result<(KernelRecord, Blobs), LoadError> {
     const SHORT: LoadError = LoadError::Damaged("it ends too early");
-    let bytes = image.as_slice();
-    let (len, rest) = bytes.split_first_chunk::<4>().ok_or(SHORT)?;
-    let head_len = u32::from_le_bytes(*len) as usize;
-    let head: Head = decode(rest.get(..head_len).ok_or(SHORT)?)?;
-    let after = image.tail(4 + head_len)?;
-    let first = Blobs::new(&[head.record], &after)?;
-    let packed = usize::try_from(head.record.packed).map_err(|_| SHORT)?;
-    let blobs = Blobs::new(&head.blobs, &image.tail(4 + head_len + packed)?)?;
+    let len = image
+        .part(0..4)?
+        .look(|bytes| bytes.try_into().map(u32::from_le_bytes))?;
+    let after = 4 + u64::from(len.map_err(|_| SHORT)?);
+    let head: Head = image.part(4..after)?.look(|bytes| decode(bytes))??;
+    let first = Blobs::new(&[head.record], &image.tail(after)?)?;
+    let after = after.checked_add(head.record.packed).ok_or(SHORT)?;
+    let blobs = Blobs::new(&head.blobs, &image.tail(after)?)?;
     let record = decode(&first.get(0)?.unpack()?)?;
     Ok((record, blobs))
 }

@@ -8,13 +8,15 @@
 //! u32      bytes of the head
 //! head     sizes of everything after it (postcard)
 //! record   a KernelRecord (postcard), LZ4
-//! pieces   pages and contents of files, each LZ4 by itself: unpacked when they are wanted
+//! pieces   pages and contents of files, each LZ4 by itself or as it is: read and unpacked when they are wanted
 //! ```
 //!
-//! The format is of one build only: whoever keeps an image keeps a fingerprint with it. What is read is checked all the same, so that damage is an error.
+//! The format is of one build only: whoever keeps an image keeps a fingerprint with it. What is read is checked all the same, so that damage is an error; that pieces are what
+//! they were is for whoever keeps the image to check when it opens, by a checksum, since they are read much later.
 
 mod blobs;
 mod load;
+pub(crate) mod pieces;
 pub(crate) mod record;
 mod save;
 #[cfg(test)]
@@ -83,6 +85,9 @@ pub enum LoadError {
     /// It needs something that was not given.
     #[error("the image needs {0}, which was not given")]
     Missing(String),
+    /// Its file cannot be read.
+    #[error("the image's file cannot be read")]
+    Read(#[source] std::io::Error),
     /// There is no memory for it.
     #[error("no memory for the image")]
     Kernel(#[from] Errno),
@@ -111,6 +116,9 @@ pub struct SaveOptions<'a> {
     pub bases: &'a [(&'a str, &'a MemFs)],
     /// Connections that go on, their ends of the host.
     pub keep: &'a [&'a HostStream],
+    /// Pages of shared memory are written as they are: larger, and nothing to unpack where the first process to run maps all of them. Everything else is packed all the same:
+    /// most processes never run, and hardly a file is read.
+    pub plain_shared_memory: bool,
 }
 
 /// What a kernel that is loaded gets from the program: the same as [`SaveOptions`] named.

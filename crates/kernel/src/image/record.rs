@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Scope;
 use super::blobs::Size;
+use super::pieces::PiecesRecord;
 
 /// In front of everything.
 #[derive(Serialize, Deserialize)]
@@ -69,7 +70,7 @@ pub(crate) struct MemRecord {
     pub(crate) gone: Vec<u64>,
     pub(crate) nodes: Vec<NodeRecord>,
     /// The bytes of all [`ChunkRecord::Data`], in order.
-    pub(crate) data: u32,
+    pub(crate) data: PiecesRecord,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -183,7 +184,7 @@ pub(crate) enum Kind {
     MemNameless {
         mount: u32,
         node: Box<NodeRecord>,
-        data: u32,
+        data: PiecesRecord,
     },
     MemDirectory {
         mount: u32,

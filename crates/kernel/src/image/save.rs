@@ -55,7 +55,10 @@ impl<'a> Saver<'a> {
         let mut this = Self {
             options,
             frozen_at,
-            blobs: BlobWriter::default(),
+            blobs: BlobWriter {
+                plain_shared_memory: options.plain_shared_memory,
+                ..BlobWriter::default()
+            },
             objects: Vec::new(),
             files: HashMap::new(),
             opens: HashMap::new(),

@@ -1,3 +1,5 @@
+mod files;
+
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex};
