@@ -78,7 +78,9 @@ mod linked {
     #[cfg(pglite_oxide_cluster)]
     #[expect(clippy::unnecessary_wraps, reason = "the twin without one has none")]
     pub(super) fn cluster() -> Option<&'static [u8]> {
-        Some(include_bytes!(env!("PGLITE_OXIDE_CLUSTER_IMAGE")))
+        static CLUSTER: &Aligned<[u8]> =
+            &Aligned(*include_bytes!(env!("PGLITE_OXIDE_CLUSTER_IMAGE")));
+        Some(&CLUSTER.0)
     }
 
     /// The twin for assets without one.

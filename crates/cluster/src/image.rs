@@ -7,6 +7,7 @@
 //! u32      the postmaster's number
 //! u32      the port
 //! u32, ..  what the caller keeps with it
+//! zeros    up to a multiple of ALIGNMENT
 //! ..       the kernel (`pglite_oxide_kernel::image`)
 //! ```
 
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 use pglite_oxide_kernel::fs::FileSystem;
 use pglite_oxide_kernel::image::{
-    ImageBytes, LoadError, LoadOptions, SaveError, SaveOptions, Scope,
+    ALIGNMENT, ImageBytes, LoadError, LoadOptions, SaveError, SaveOptions, Scope,
 };
 use pglite_oxide_kernel::net::HostStream;
 use pglite_oxide_kernel::{Kernel, Pid};
@@ -25,7 +26,7 @@ use crate::programs;
 use crate::snapshot::Snapshot;
 use crate::world::{self, DATA};
 
-const MAGIC: &[u8; 8] = b"PGLIMG\0\x02";
+const MAGIC: &[u8; 8] = b"PGLIMG\0\x03";
 
 /// Why a snapshot cannot be made an image, or an image cannot be used: then the database is to be started in full.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +127,8 @@ impl Snapshot {
         rest.extend_from_slice(&postmaster.0.to_le_bytes());
         rest.extend_from_slice(&u32::from(port).to_le_bytes());
         field(&mut rest, extra);
+        let before = MAGIC.len() + 4 + rest.len();
+        rest.resize(rest.len() + before.next_multiple_of(ALIGNMENT) - before, 0);
         rest.extend_from_slice(&kernel);
         let mut out = MAGIC.to_vec();
         out.extend_from_slice(&crc32c::crc32c(&rest).to_le_bytes());
@@ -138,18 +141,32 @@ impl Snapshot {
     /// # Errors
     /// [`ImageError::Load`] for one that is damaged or of another program.
     pub fn from_image(image: &ImageBytes) -> Result<FromImage, ImageError> {
+        Self::read(image, true)
+    }
+
+    /// The snapshot of [`crate::built_in_image`], which is as whole as the program that it is a part of.
+    ///
+    /// # Errors
+    /// [`ImageError::Load`] for one of another build.
+    pub fn from_built_in(image: &'static [u8]) -> Result<FromImage, ImageError> {
+        Self::read(&ImageBytes::new(image), false)
+    }
+
+    fn read(image: &ImageBytes, check: bool) -> Result<FromImage, ImageError> {
         let mut fields = Fields(image, 0);
         if fields.take(MAGIC.len() as u64, |bytes| bytes != MAGIC)? {
             return Err(LoadError::Foreign("it is no image").into());
         }
         let sum = fields.number()?;
         // Pieces of it are wanted long after; that they are what was saved is known from here on.
-        let mut found = 0;
-        image
-            .tail(fields.1)?
-            .each(|piece| found = crc32c::crc32c_append(found, piece))?;
-        if found != sum {
-            return Err(LoadError::Damaged("its checksum is wrong").into());
+        if check {
+            let mut found = 0;
+            image
+                .tail(fields.1)?
+                .each(|piece| found = crc32c::crc32c_append(found, piece))?;
+            if found != sum {
+                return Err(LoadError::Damaged("its checksum is wrong").into());
+            }
         }
         if fields.bytes()? != crate::template_fingerprint().as_bytes() {
             return Err(LoadError::Foreign("its PostgreSQL is of another build").into());
@@ -159,8 +176,9 @@ impl Snapshot {
             .map_err(|_| LoadError::Damaged("there is no such port"))?;
         let extra = fields.bytes()?;
         let output = Tail::default().sink();
+        let kernel = fields.1.next_multiple_of(ALIGNMENT as u64);
         let loaded = Kernel::load(
-            &image.tail(fields.1)?,
+            &image.tail(kernel)?,
             &LoadOptions {
                 machine: programs::of(&[])?.machine,
                 files: &[Arc::clone(&output)],

@@ -36,7 +36,7 @@ impl Known {
         let known = Self {
             layers,
             then,
-            now: View::of(file, len)?,
+            now: View::of(file, 0, len)?,
             len,
         };
         for layer in &known.layers {

@@ -196,7 +196,8 @@ fn read_layer(record: &LayerRecord, blobs: &Blobs, limit: (u64, u64)) -> Result<
     if total != held {
         return Err(LoadError::Damaged("pages are missing"));
     }
-    Ok(Layer::packed(&record.runs, packed))
+    let plain = blobs.plain(record.first..record.first.saturating_add(record.pieces));
+    Ok(Layer::packed(&record.runs, packed, plain))
 }
 
 /// Describes a frozen process.
@@ -322,7 +323,7 @@ pub(crate) fn save_segment(
     for layer in layers {
         layer.copy_to(&file)?;
     }
-    let view = View::of(&file, whole).map_err(Errno::from)?;
+    let view = View::of(&file, 0, whole).map_err(Errno::from)?;
     let mut found = Found::new();
     for &(start, len) in Found::of(layers.iter().flat_map(|layer| layer.runs())).runs() {
         for at in (start..(start + len).min(whole)).step_by(sys::page_size()) {

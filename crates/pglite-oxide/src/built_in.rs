@@ -24,9 +24,8 @@ pub(crate) fn snapshot(start: &StartConfig) -> Option<&'static Snapshot> {
 }
 
 fn load() -> Option<Snapshot> {
-    let image = pglite_oxide_cluster::built_in_image()?;
-    match Snapshot::from_image(image) {
-        Ok(snapshot) => Some(snapshot),
+    match Snapshot::built_in() {
+        Ok(snapshot) => snapshot,
         Err(error) => {
             tracing::warn!(%error, "the built-in cluster cannot be used: the first database starts in full");
             None

@@ -116,12 +116,23 @@ impl Snapshot {
     }
 
     pub(crate) fn from_image_bytes(image: &ImageBytes) -> std::result::Result<Self, ImageError> {
+        Self::of_image(pglite_oxide_cluster::Snapshot::from_image(image)?)
+    }
+
+    /// What the program has built in; `None` if it has nothing.
+    pub(crate) fn built_in() -> std::result::Result<Option<Self>, ImageError> {
+        pglite_oxide_cluster::built_in_image()
+            .map(|image| Self::of_image(pglite_oxide_cluster::Snapshot::from_built_in(image)?))
+            .transpose()
+    }
+
+    fn of_image(image: FromImage) -> std::result::Result<Self, ImageError> {
         const DAMAGED: LoadError = LoadError::Damaged("it has no session");
         let FromImage {
             snapshot,
             mut streams,
             extra,
-        } = pglite_oxide_cluster::Snapshot::from_image(image)?;
+        } = image;
         let extra: [serde_json::Value; 2] = serde_json::from_slice(&extra).map_err(|_| DAMAGED)?;
         let stream = streams.pop().ok_or(DAMAGED)?;
         Ok(Self(Arc::new(Frozen {

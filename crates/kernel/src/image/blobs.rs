@@ -63,6 +63,12 @@ impl ImageBytes {
         self.len() == 0
     }
 
+    /// True if nothing has to be read for a look at them.
+    #[must_use]
+    pub fn is_in_memory(&self) -> bool {
+        matches!(self.source, Source::Memory(_))
+    }
+
     /// Those from `start` on.
     ///
     /// # Errors
@@ -164,18 +170,28 @@ impl fmt::Debug for ImageBytes {
 pub(crate) struct Size {
     pub(crate) len: u64,
     pub(crate) packed: u64,
+    /// Among those that are mapped from where they are stored: these lie before all others.
+    pub(crate) plain: bool,
 }
 
 /// Pieces as they are written.
 #[derive(Default)]
 pub struct BlobWriter {
-    pub(super) sizes: Vec<Size>,
-    pub(super) packed: Vec<u8>,
+    sizes: Vec<Size>,
+    packed: Vec<u8>,
+    plain: Vec<u8>,
     /// Shared memory is written as it is.
-    pub(super) plain_shared_memory: bool,
+    plain_shared_memory: bool,
 }
 
 impl BlobWriter {
+    pub(super) fn new(plain_shared_memory: bool) -> Self {
+        Self {
+            plain_shared_memory,
+            ..Self::default()
+        }
+    }
+
     /// Adds a piece, packed if that makes it smaller; its number.
     pub fn add(&mut self, bytes: &[u8]) -> u32 {
         let packed = lz4_flex::block::compress(bytes);
@@ -184,25 +200,31 @@ impl BlobWriter {
         } else {
             bytes
         };
-        self.put(bytes.len(), packed)
+        self.packed.extend_from_slice(packed);
+        let packed = packed.len() as u64;
+        self.number(bytes.len(), packed, false)
     }
 
-    /// Adds a piece of shared memory: see [`super::SaveOptions::plain_shared_memory`].
+    /// Adds a piece of shared memory, whole pages: see [`super::SaveOptions::plain_shared_memory`].
     pub fn add_shared_memory(&mut self, bytes: &[u8]) -> u32 {
-        if self.plain_shared_memory {
-            self.put(bytes.len(), bytes)
-        } else {
-            self.add(bytes)
+        if !self.plain_shared_memory {
+            return self.add(bytes);
         }
+        self.plain.extend_from_slice(bytes);
+        self.number(bytes.len(), bytes.len() as u64, true)
     }
 
-    fn put(&mut self, len: usize, stored: &[u8]) -> u32 {
-        self.sizes.push(Size {
-            len: len as u64,
-            packed: stored.len() as u64,
-        });
-        self.packed.extend_from_slice(stored);
+    fn number(&mut self, len: usize, packed: u64, plain: bool) -> u32 {
+        let len = len as u64;
+        self.sizes.push(Size { len, packed, plain });
         u32::try_from(self.sizes.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    /// The sizes of the pieces, and the pieces.
+    pub(super) fn finish(self) -> (Vec<Size>, Vec<u8>) {
+        let mut pieces = self.plain;
+        pieces.extend_from_slice(&self.packed);
+        (self.sizes, pieces)
     }
 }
 
@@ -213,17 +235,42 @@ impl Blobs {
     /// `bytes` are the pieces one after the other.
     pub(super) fn new(sizes: &[Size], bytes: &ImageBytes) -> Result<Self, LoadError> {
         let mut blobs = Vec::with_capacity(sizes.len());
-        let mut at = 0_u64;
+        let mut plain = sizes.iter().filter(|size| size.plain);
+        let before = plain.try_fold(0_u64, |sum, size| sum.checked_add(size.packed));
+        let (mut next_plain, mut next_packed) = (0, before.ok_or(SHORT)?);
         for size in sizes {
+            let at = if size.plain {
+                &mut next_plain
+            } else {
+                &mut next_packed
+            };
             let end = at.checked_add(size.packed).ok_or(SHORT)?;
             blobs.push(Blob {
-                bytes: bytes.part(at..end)?,
+                bytes: bytes.part(*at..end)?,
                 len: usize::try_from(size.len)
                     .map_err(|_| LoadError::Damaged("a piece is too large"))?,
             });
-            at = end;
+            *at = end;
         }
         Ok(Self(blobs))
+    }
+
+    /// Pieces that are stored as they were, one after the other; `None` if they are not.
+    pub fn plain(&self, numbers: Range<u32>) -> Option<ImageBytes> {
+        let blobs = self
+            .0
+            .get(numbers.start as usize..numbers.end as usize)
+            .unwrap_or_default();
+        let (first, last) = (blobs.first()?, blobs.last()?);
+        let as_they_were = blobs.iter().all(|blob| blob.bytes.len() == blob.len as u64);
+        let ends = |blob: &Blob| blob.bytes.within.clone();
+        let adjacent = blobs
+            .windows(2)
+            .all(|two| ends(&two[0]).end == ends(&two[1]).start);
+        (as_they_were && adjacent).then(|| ImageBytes {
+            source: first.bytes.source.clone(),
+            within: ends(first).start..ends(last).end,
+        })
     }
 
     /// A piece by its number.
@@ -239,7 +286,8 @@ impl TryFrom<BlobWriter> for Blobs {
 
     /// What was written, without an image around it.
     fn try_from(writer: BlobWriter) -> Result<Self, LoadError> {
-        Self::new(&writer.sizes, &ImageBytes::new(writer.packed))
+        let (sizes, pieces) = writer.finish();
+        Self::new(&sizes, &ImageBytes::new(pieces))
     }
 }
 
@@ -307,52 +355,72 @@ mod tests {
             (writer.add(&one), writer.add(&[]), writer.add(&two)),
             (0, 1, 2)
         );
-        assert!(writer.packed.len() < 2000);
-        let bytes = ImageBytes::new(writer.packed.clone());
-        let blobs = Blobs::new(&writer.sizes, &bytes).unwrap();
+        let (sizes, pieces) = writer.finish();
+        assert!(pieces.len() < 2000);
+        let bytes = ImageBytes::new(pieces.clone());
+        let blobs = Blobs::new(&sizes, &bytes).unwrap();
         assert_eq!(blobs.get(0).unwrap().unpack().unwrap(), one);
         assert!(blobs.get(1).unwrap().unpack().unwrap().is_empty());
         assert_eq!(blobs.get(2).unwrap().unpack().unwrap(), two);
         assert!(blobs.get(3).is_err());
-        let short = ImageBytes::new(writer.packed[..20].to_vec());
-        assert!(Blobs::new(&writer.sizes, &short).is_err());
-        let wrong = ImageBytes::new(vec![0xff; writer.packed.len()]);
-        let blobs = Blobs::new(&writer.sizes, &wrong).unwrap();
+        let short = ImageBytes::new(pieces[..20].to_vec());
+        assert!(Blobs::new(&sizes, &short).is_err());
+        let wrong = ImageBytes::new(vec![0xff; pieces.len()]);
+        let blobs = Blobs::new(&sizes, &wrong).unwrap();
         assert!(blobs.get(0).unwrap().unpack().is_err());
     }
 
     #[test]
     fn a_file_serves_as_well_until_it_is_cut_short() {
-        let mut writer = BlobWriter {
-            plain_shared_memory: true,
-            ..BlobWriter::default()
-        };
+        let mut writer = BlobWriter::new(true);
         let (one, two) = (vec![7; 100_000], vec![8; 70_000]);
         writer.add(&one);
         writer.add_shared_memory(&two);
-        assert!(writer.packed.len() > two.len());
+        let (sizes, pieces) = writer.finish();
+        assert!(pieces.len() > two.len());
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("image");
-        std::fs::write(&path, [b"head".as_slice(), &writer.packed].concat()).unwrap();
+        std::fs::write(&path, [b"head".as_slice(), &pieces].concat()).unwrap();
         let file = || std::fs::File::open(&path).unwrap();
         let bytes = ImageBytes::of_file(file(), 4).unwrap();
-        assert_eq!(bytes.len(), writer.packed.len() as u64);
+        assert_eq!(bytes.len(), pieces.len() as u64);
         let mut seen = Vec::new();
         bytes.each(|piece| seen.extend_from_slice(piece)).unwrap();
-        assert_eq!(seen, writer.packed);
-        let blobs = Blobs::new(&writer.sizes, &bytes).unwrap();
+        assert_eq!(seen, pieces);
+        let blobs = Blobs::new(&sizes, &bytes).unwrap();
         assert_eq!(blobs.get(0).unwrap().unpack().unwrap(), one);
         assert_eq!(blobs.get(1).unwrap().unpack().unwrap(), two);
         File::options()
             .write(true)
             .open(&path)
             .unwrap()
-            .set_len(1000)
+            .set_len(4 + 70_000)
             .unwrap();
-        assert_eq!(blobs.get(0).unwrap().unpack().unwrap(), one);
+        assert_eq!(blobs.get(1).unwrap().unpack().unwrap(), two);
         assert!(matches!(
-            blobs.get(1).unwrap().unpack(),
+            blobs.get(0).unwrap().unpack(),
             Err(LoadError::Read(_))
         ));
+    }
+
+    #[test]
+    fn plain_pieces_lie_together_before_all_others() {
+        let mut writer = BlobWriter::new(true);
+        let (one, two) = (vec![1; 8192], vec![2; 4096]);
+        for bytes in [&one, &two] {
+            writer.add(&[9; 5000]);
+            writer.add_shared_memory(bytes);
+        }
+        writer.add_shared_memory(&one);
+        let blobs = Blobs::try_from(writer).unwrap();
+        assert_eq!(blobs.get(0).unwrap().unpack().unwrap(), [9; 5000]);
+        assert_eq!(blobs.get(3).unwrap().unpack().unwrap(), two);
+        let plain = blobs.plain(3..5).unwrap();
+        let wanted = [two.as_slice(), &one].concat();
+        assert!(plain.look(|bytes| bytes == wanted).unwrap());
+        assert_eq!(plain.within, 8192..8192 + 12_288);
+        for not in [0..1, 1..3, 3..9, 4..4] {
+            assert!(blobs.plain(not.clone()).is_none(), "{not:?}");
+        }
     }
 }

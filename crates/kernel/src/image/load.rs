@@ -12,7 +12,7 @@ use super::record::{
     EndRecord, FileRecord, Fs, Head, IdleRecord, KernelRecord, Kind, MountRecord, ObjectRecord,
     ProcessRecord, RoleRecord,
 };
-use super::{LoadError, LoadOptions, Loaded, Scope};
+use super::{ALIGNMENT, LoadError, LoadOptions, Loaded, Scope};
 use crate::fdtable::FdTable;
 use crate::file::{DirEntry, File, FileKind, OpenFile, Ready};
 use crate::fs::FileSystem;
@@ -324,7 +324,10 @@ pub(super) fn parts(image: &ImageBytes) -> Result<(KernelRecord, Blobs), LoadErr
     let after = 4 + u64::from(len.map_err(|_| SHORT)?);
     let head: Head = image.part(4..after)?.look(|bytes| decode(bytes))??;
     let first = Blobs::new(&[head.record], &image.tail(after)?)?;
-    let after = after.checked_add(head.record.packed).ok_or(SHORT)?;
+    let after = after
+        .checked_add(head.record.packed)
+        .and_then(|after| after.checked_next_multiple_of(ALIGNMENT as u64))
+        .ok_or(SHORT)?;
     let blobs = Blobs::new(&head.blobs, &image.tail(after)?)?;
     let record = decode(&first.get(0)?.unpack()?)?;
     Ok((record, blobs))

@@ -8,7 +8,9 @@
 //! u32      bytes of the head
 //! head     sizes of everything after it (postcard)
 //! record   a KernelRecord (postcard), LZ4
-//! pieces   pages and contents of files, each LZ4 by itself or as it is: read and unpacked when they are wanted
+//! zeros    up to a multiple of ALIGNMENT
+//! pages    those of shared memory, if they are stored as they are, to be mapped from here
+//! pieces   other pages and contents of files, each LZ4 by itself or as it is: read and unpacked when they are wanted
 //! ```
 //!
 //! The format is of one build only: whoever keeps an image keeps a fingerprint with it. What is read is checked all the same, so that damage is an error; that pieces are what
@@ -92,6 +94,9 @@ pub enum LoadError {
     #[error("no memory for the image")]
     Kernel(#[from] Errno),
 }
+
+/// Bytes: pages that are stored as they were begin at a multiple of it from the image's start, so that they can be mapped from where they are.
+pub const ALIGNMENT: usize = 4096;
 
 /// Which programs can open an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use super::record::{
     DuplexRecord, EndRecord, FileRecord, Fs, FsRecord, Head, IdleRecord, KernelRecord, Kind,
     MountRecord, ObjectRecord, ProcessRecord, ShmObjectRecord,
 };
-use super::{SaveError, SaveOptions};
+use super::{ALIGNMENT, SaveError, SaveOptions};
 use crate::errno::Errno;
 use crate::file::{File, OpenFile};
 use crate::fs::FileSystem;
@@ -55,10 +55,7 @@ impl<'a> Saver<'a> {
         let mut this = Self {
             options,
             frozen_at,
-            blobs: BlobWriter {
-                plain_shared_memory: options.plain_shared_memory,
-                ..BlobWriter::default()
-            },
+            blobs: BlobWriter::new(options.plain_shared_memory),
             objects: Vec::new(),
             files: HashMap::new(),
             opens: HashMap::new(),
@@ -340,13 +337,14 @@ pub(super) fn kernel(kernel: &Kernel, options: &SaveOptions<'_>) -> Result<Vec<u
         streams,
     };
     drop(frozen);
-    container(&record, &saver.blobs.sizes, &saver.blobs.packed)
+    let (sizes, pieces) = saver.blobs.finish();
+    container(&record, sizes, &pieces)
 }
 
 /// The parts of an image, one after the other.
 pub(super) fn container(
     record: &KernelRecord,
-    sizes: &[Size],
+    blobs: Vec<Size>,
     pieces: &[u8],
 ) -> Result<Vec<u8>, SaveError> {
     let record = encode(record)?;
@@ -355,13 +353,15 @@ pub(super) fn container(
         record: Size {
             len: record.len() as u64,
             packed: packed.len() as u64,
+            plain: false,
         },
-        blobs: sizes.to_vec(),
+        blobs,
     })?;
-    let mut out = Vec::with_capacity(4 + head.len() + packed.len() + pieces.len());
+    let mut out = Vec::with_capacity(4 + head.len() + packed.len() + ALIGNMENT + pieces.len());
     out.extend_from_slice(&next(&head)?.to_le_bytes());
     out.extend_from_slice(&head);
     out.extend_from_slice(&packed);
+    out.resize(out.len().next_multiple_of(ALIGNMENT), 0);
     out.extend_from_slice(pieces);
     Ok(out)
 }

@@ -422,7 +422,7 @@ fn the_guests_clock_never_goes_back() {
         at: "/".to_owned(),
         fs: FsRecord(record::Fs::Dev),
     }];
-    let image = save::container(&record, &[], &[]).unwrap();
+    let image = save::container(&record, Vec::new(), &[]).unwrap();
     let kernel = load(image, &base, machine()).unwrap().kernel;
     assert!(kernel.clock(time::now(1)) >= later);
     let copy = kernel.duplicate(&CopyOptions::default()).unwrap().kernel;
