@@ -18,7 +18,7 @@ use thiserror::Error;
 pub use sources::sources;
 
 /// The version of the manifest's form; readers refuse any other.
-pub const MANIFEST_VERSION: u32 = 3;
+pub const MANIFEST_VERSION: u32 = 4;
 /// The manifest's name in a directory of assets.
 pub const MANIFEST_FILE: &str = "manifest.json";
 /// Where published packages have their assets, in a directory named after the target.

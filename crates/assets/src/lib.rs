@@ -11,6 +11,7 @@
 
 pub mod image;
 mod linked;
+pub mod packed;
 mod writer;
 
 #[cfg(feature = "embedded")]
@@ -18,6 +19,7 @@ mod embedded;
 #[cfg(feature = "embedded")]
 pub use embedded::{cluster, extensions, manifest, share, template, template_fingerprint};
 
-pub use image::{Entry, ImageError, Kind, Tree};
+pub use image::{Entry, ImageError, Kind, Stored, Tree};
 pub use linked::{Aligned, Linked};
-pub use writer::{TreeWriter, WriteError};
+pub use packed::Packed;
+pub use writer::{LAYOUT, TreeWriter, WriteError};

@@ -44,9 +44,9 @@ pub(crate) fn of(packs: &[Pack]) -> Result<Programs, StartError> {
     let postgres = linked::postgres().ok_or(StartError::NoAssets)?;
     let (share, of_extensions) = (pglite_oxide_assets::share()?, linked::extension_files()?);
     let build = move || {
-        let files = world::in_memory(share)?;
+        let files = world::in_memory(&share)?;
         for tree in of_extensions {
-            world::add_tree(&files, tree)?;
+            world::add_tree(&files, &tree)?;
         }
         Ok::<_, Errno>(files)
     };

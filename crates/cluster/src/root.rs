@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use pglite_oxide_assets::{Kind, Tree};
+use pglite_oxide_assets::{Kind, Packed, Tree};
 
 use crate::backup::copy_tree;
 use crate::control;
@@ -88,7 +88,7 @@ impl RootDirectory {
 /// What an empty directory is filled with.
 pub(crate) enum Contents<'a> {
     /// What `initdb` leaves, with an identifier of its own.
-    Template(Tree<'a>),
+    Template(Packed),
     /// A backup, as it is.
     Archive(&'a DataDirectory),
     /// The data directory of a cluster that stands still, as it is.
@@ -172,7 +172,11 @@ fn fill(root: &Path, contents: &Contents<'_>, identifier: u64) -> Result<(), Sta
         _ => {}
     }
     let directories = match contents {
-        Contents::Template(template) => fill_from_template(&unfinished, *template, identifier)?,
+        Contents::Template(template) => {
+            let image = template.unpack()?;
+            let tree = Tree::parse("template", &image)?;
+            fill_from_template(&unfinished, tree, identifier)?
+        }
         Contents::Archive(data) => fill_from_archive(&unfinished, data)?,
         Contents::Directory(from) => copy_tree(from, &unfinished)?,
     };

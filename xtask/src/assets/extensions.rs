@@ -20,6 +20,7 @@ use crate::fetch::{Pinned, pins};
 use crate::fingerprint::Inputs;
 use crate::guest::{self, Core, Names, Shape, side};
 
+use pglite_oxide_assets::LAYOUT;
 use pglite_oxide_toolchain::builder::Server;
 use pglite_oxide_toolchain::{Builder, Toolbox};
 
@@ -262,7 +263,7 @@ fn image(builder: &Builder<'_>, extension: &Extension, tree: &Output) -> Result<
         .map(|library| library.name)
         .collect();
     let inputs = Inputs::new()
-        .value("layout", 2)
+        .value("layout", format!("2, {LAYOUT}"))
         .value("share", extension.describe_share())
         .value("libraries", libraries.join(" "))
         .step(tree);

@@ -9,7 +9,7 @@ use pglite_oxide_asset_locator::{
     self as locator, ClusterFile, Current, ExtensionFiles, ImageFile, Input, MANIFEST_FILE,
     MANIFEST_VERSION, Manifest, StepRecord,
 };
-use pglite_oxide_assets::Tree;
+use pglite_oxide_assets::{Tree, packed};
 
 use crate::cache::{Cache, Output, Record, write_atomically};
 use crate::fetch::Pinned;
@@ -127,7 +127,7 @@ pub(super) fn assemble(cache: &Cache, name: &str, parts: Parts<'_>) -> Result<Ou
     })
 }
 
-/// Puts a checked image into the directory.
+/// Puts a checked image into the directory, packed.
 fn place_image(dir: &Path, file: &str, path: &Path) -> Result<ImageFile> {
     let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     let tree = Tree::parse(file, &bytes)?;
@@ -137,11 +137,13 @@ fn place_image(dir: &Path, file: &str, path: &Path) -> Result<ImageFile> {
             path.display()
         );
     }
-    link_or_copy(path, &dir.join(file))?;
+    let packed = packed::pack(file, &bytes)?;
+    let to = dir.join(file);
+    fs::write(&to, &packed).with_context(|| format!("writing {}", to.display()))?;
     Ok(ImageFile {
         file: file.to_owned(),
         fingerprint: hex(&tree.fingerprint()),
-        bytes: bytes.len() as u64,
+        bytes: packed.len() as u64,
     })
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use pglite_oxide_asset_locator as locator;
+use pglite_oxide_assets::LAYOUT;
 
 use crate::cache::{Cache, Output, Record};
 use crate::fetch::pins;
@@ -79,7 +80,7 @@ impl<'a> Builder<'a> {
         })?;
         let image = self.cache().step(
             "share-image",
-            Inputs::new().value("layout", 1).step(&tree),
+            Inputs::new().value("layout", LAYOUT).step(&tree),
             false,
             |place| {
                 std::fs::write(place.dir.join("share.img"), share::image(&tree.dir)?)?;
@@ -312,7 +313,7 @@ impl<'a> Builder<'a> {
     /// What initdb makes does not depend on how our kernel or the objects are built, so only the programs as linked, the installed tree and the
     /// builder's own source are inputs: a template survives work on the Rust crates. `cargo xtask assets --force template` makes a new one.
     fn template(&self, objects: &Objects, with: Option<&str>) -> Result<Output> {
-        let mut inputs = Inputs::new().tree(
+        let mut inputs = Inputs::new().value("layout", LAYOUT).tree(
             "template-builder",
             &self.workspace.join("crates/template-builder/src"),
         )?;

@@ -255,6 +255,30 @@ impl Blobs {
         Ok(Self(blobs))
     }
 
+    /// `bytes` are LZ4 blocks one after the other, of these lengths; unpacked, each has `size` bytes, the last what is left of `len`.
+    pub(super) fn one_after_the_other(
+        bytes: &ImageBytes,
+        lengths: &[u32],
+        size: usize,
+        len: usize,
+    ) -> Result<Vec<Blob>, LoadError> {
+        let mut left = len;
+        let mut sizes = Vec::with_capacity(lengths.len());
+        for &packed in lengths {
+            let len = left.min(size);
+            left -= len;
+            sizes.push(Size {
+                len: len as u64,
+                packed: packed.into(),
+                plain: false,
+            });
+        }
+        if left > 0 {
+            return Err(SHORT);
+        }
+        Ok(Self::new(&sizes, bytes)?.0)
+    }
+
     /// Pieces that are stored as they were, one after the other; `None` if they are not.
     pub fn plain(&self, numbers: Range<u32>) -> Option<ImageBytes> {
         let blobs = self

@@ -38,6 +38,7 @@ use crate::net::HostStream;
 
 pub use blobs::{Blob, BlobWriter, Blobs, ImageBytes};
 pub(crate) use load::{Loader, file_kind};
+pub use pieces::Pieces;
 pub use record::{FileRecord, FsRecord};
 pub use save::Saver;
 

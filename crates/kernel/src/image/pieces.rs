@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Serialize};
 
 use super::LoadError;
-use super::blobs::{Blob, BlobWriter, Blobs};
+use super::blobs::{Blob, BlobWriter, Blobs, ImageBytes};
 use crate::errno::Errno;
 
 /// Bytes of a piece. LZ4 looks no further back, so larger ones would not be smaller when they are packed, and who reads one page unpacks them all.
@@ -65,6 +65,47 @@ impl<'a> PieceWriter<'a> {
 pub(crate) struct Piece {
     blob: Blob,
     bytes: OnceLock<Box<[u8]>>,
+    /// Part of the program, which files may have for nothing.
+    free: bool,
+}
+
+/// Contents that are linked into the program, packed in pieces of one size.
+pub struct Pieces {
+    size: usize,
+    pieces: Vec<Arc<Piece>>,
+}
+
+impl Pieces {
+    /// `packed` are LZ4 blocks one after the other, of these `lengths`; unpacked, each has `size` bytes, the last what is left of `len`. Nothing is unpacked yet.
+    ///
+    /// # Errors
+    /// [`LoadError::Damaged`] if they cannot be so many.
+    pub fn new(
+        packed: &ImageBytes,
+        lengths: &[u32],
+        size: usize,
+        len: usize,
+    ) -> Result<Self, LoadError> {
+        let blobs = Blobs::one_after_the_other(packed, lengths, size, len)?;
+        let pieces = blobs.into_iter().map(|blob| {
+            Arc::new(Piece {
+                blob,
+                bytes: OnceLock::new(),
+                free: true,
+            })
+        });
+        Ok(Self {
+            size,
+            pieces: pieces.collect(),
+        })
+    }
+
+    /// The piece that has `len` bytes from `at` on, and where in it they begin; `None` if there is none with all of them.
+    pub(crate) fn find(&self, at: usize, len: usize) -> Option<(Arc<Piece>, usize)> {
+        let piece = self.pieces.get(at.checked_div(self.size)?)?;
+        let within = at % self.size;
+        (within + len <= piece.blob.len()).then(|| (Arc::clone(piece), within))
+    }
 }
 
 impl Piece {
@@ -79,6 +120,11 @@ impl Piece {
         })?;
         // If two threads come here, one's work is thrown away.
         Ok(self.bytes.get_or_init(|| unpacked.into_boxed_slice()))
+    }
+
+    /// True if it costs a file system nothing.
+    pub(crate) fn is_free(&self) -> bool {
+        self.free
     }
 
     /// True once somebody has looked.
@@ -108,6 +154,7 @@ impl PieceReader {
             Ok(Arc::new(Piece {
                 blob: blobs.get(number)?.clone(),
                 bytes: OnceLock::new(),
+                free: false,
             }))
         });
         let mut pieces = pieces.collect::<Result<Vec<_>, LoadError>>()?.into_iter();

@@ -6,10 +6,12 @@
 //!
 //! **Invariant:** bytes at or past `len` read as zero in every chunk, so that growing a file needs no cleaning.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::errno::Errno;
+use crate::image::Pieces;
 use crate::image::pieces::{Piece, PieceReader, PieceWriter};
 use crate::image::record::ChunkRecord;
 
@@ -130,6 +132,7 @@ impl Chunk {
     /// Bytes charged to the budget. Shared buffers are charged to each file that has them.
     fn charged(&self) -> u64 {
         match self {
+            Self::Packed { piece, .. } if piece.is_free() => 0,
             Self::Data(_) | Self::Packed { .. } => self.len() as u64,
             Self::Hole | Self::Static(_) => 0,
         }
@@ -239,6 +242,27 @@ impl Content {
             len: bytes.len() as u64,
             charged: 0,
         }
+    }
+
+    /// Bytes of the program that are packed, unpacked when they are first read; `EINVAL` if a chunk of them lies in two pieces, or in none.
+    pub(super) fn from_pieces(pieces: &Pieces, range: Range<usize>) -> Result<Self, Errno> {
+        let len = range.len() as u64;
+        let mut chunks = Vec::with_capacity(range.len().div_ceil(CHUNK));
+        for at in range.clone().step_by(CHUNK) {
+            let len = CHUNK.min(range.end - at);
+            let (piece, at) = pieces.find(at, len).ok_or(Errno::EINVAL)?;
+            let narrow = |n| u32::try_from(n).map_err(|_| Errno::EINVAL);
+            chunks.push(Chunk::Packed {
+                piece,
+                at: narrow(at)?,
+                len: narrow(len)?,
+            });
+        }
+        Ok(Self {
+            chunks: Arc::new(chunks),
+            len,
+            charged: 0,
+        })
     }
 
     pub(super) const fn len(&self) -> u64 {
