@@ -45,6 +45,22 @@ pub enum Origin {
     },
 }
 
+impl Origin {
+    /// The registry, and the file's name there.
+    pub(super) fn describe(self) -> String {
+        match self {
+            Self::Release {
+                debian_source: package,
+                ..
+            }
+            | Self::Debian { package, .. } => format!("Debian's source package {package}"),
+            Self::Wheel { package } | Self::Sdist { package, .. } => format!("PyPI's {package}"),
+            Self::Crate { package } => format!("crates.io's {package}"),
+            Self::Npm { package } => format!("npm's {package}"),
+        }
+    }
+}
+
 /// One file we trust by its sum.
 #[derive(Clone, Copy, Debug)]
 pub struct Pinned {
