@@ -343,7 +343,7 @@ fn place_and_compile(
             native,
         } = module;
         let wasm = built.join(format!("{name}.wasm"));
-        let module = side::Side {
+        let side = side::Side {
             name,
             wasm: &wasm,
             shape,
@@ -362,8 +362,16 @@ fn place_and_compile(
             fingerprint: fingerprint.as_str(),
             core: base.linked.record.fingerprint.as_str(),
         };
-        let native = builder.recipe(toolbox, &step, inputs, false, |context, place| {
-            side::build(context, module, server, builder.target(), marks, place.dir)
+        let native = builder.recipe(toolbox, &step, inputs, false, |ctx, place| {
+            let target = builder.target();
+            side::Build {
+                ctx,
+                side,
+                server,
+                target,
+                marks,
+            }
+            .library(place.dir)
         })?;
         let library = native.join(side::archive_name(name));
         if let Some(entry) = all.built.get_mut(extension) {

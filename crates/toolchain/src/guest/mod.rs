@@ -222,7 +222,7 @@ pub fn adopt_inputs(module: &str) -> Inputs {
         .value("module", module)
 }
 
-/// What [`side::build()`] depends on besides the library, its place, the server as translated and wabt.
+/// What [`side::Build::library`] depends on besides the library, its place, the server as translated and wabt.
 pub fn side_inputs(
     guest: &Path,
     place: &side::Place,
@@ -256,7 +256,7 @@ pub fn exports_inputs(guest: &Path) -> Result<Inputs> {
         .file("pglite_module.h", &guest.join("runtime/pglite_module.h"))
 }
 
-/// What [`side::build_pack()`] depends on besides the library, the server as linked and translated, wabt and the compiler.
+/// What [`side::Build::pack`] depends on besides the library, the server as linked and translated, wabt and the compiler.
 pub fn pack_inputs(guest: &Path) -> Result<Inputs> {
     Inputs::new()
         .value("recipe", side::VERSION)
