@@ -16,9 +16,11 @@ const SUITES: &[&str] = &["trixie", "forky", "sid", "bookworm"];
 const OWN: &str = "own";
 
 /// Static libraries that a library may be linked with.
-pub const STATIC_LIBRARIES: &[&str] = &[LIBCRYPTO];
+pub const STATIC_LIBRARIES: &[&str] = &[LIBCRYPTO, LIBXSLT];
 /// OpenSSL's.
 pub const LIBCRYPTO: &str = "libcrypto";
+/// GNOME's, for XSLT.
+pub const LIBXSLT: &str = "libxslt";
 
 /// All of it.
 #[derive(Debug, Deserialize)]
@@ -489,7 +491,8 @@ mod tests {
                 "hereby granted, free of charge",
                 "is hereby granted, provided",
             ],
-            "BSD-3-Clause" => &["Neither the name of"],
+            "BSD-3-Clause" => &["Neither the name"],
+            "ISC" => &["Permission to use, copy, modify, and/or distribute this software"],
             "Apache-2.0" => &["Apache License\n                           Version 2.0"],
             "GPL-2.0-or-later" => {
                 &["GNU GENERAL PUBLIC LICENSE\n                       Version 2,"]
@@ -550,7 +553,7 @@ mod tests {
         let linked = format!(
             "{entry}blocked = 'x'\nlibraries = [{{ name = 'a', sources = ['a.c'], links = ['libssl'] }}]\n"
         );
-        assert!(error(&linked).contains("links libssl; the build makes libcrypto"));
+        assert!(error(&linked).contains("links libssl; the build makes libcrypto, libxslt"));
         let both = format!(
             "{entry}blocked = 'x'\nlibraries = [{{ name = 'a', module = 'a.so', links = ['libcrypto'] }}]\n"
         );

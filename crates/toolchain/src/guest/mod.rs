@@ -5,13 +5,14 @@
 //!
 //! ```text
 //! libc -> libxml2, compression -> postgres -> link -> translate -> compile
-//!     |\ \-> libcrypto, icu
+//!     |\ \-> libcrypto, libxslt, icu, zstd
 //!     \       |`----> share
 //!      \       `-> tools -> link -> translate -> compile
 //!      `-> tests -----------> translate -> compile
 //! ```
 
 mod across;
+mod called;
 mod compile;
 mod compression;
 mod core;
@@ -25,6 +26,7 @@ mod libcrypto;
 mod libpq;
 mod library;
 mod libxml2;
+mod libxslt;
 mod link;
 mod modules;
 mod parallel;
@@ -36,6 +38,7 @@ mod symbols;
 mod tests;
 mod tools;
 mod translate;
+mod zstd;
 
 use std::path::{Path, PathBuf};
 
@@ -57,6 +60,7 @@ pub use libcrypto::libcrypto;
 pub use library::{Constants, ExtensionTree, Library, LibraryBase, Shape, extension_tree, library};
 pub(crate) use library::{link_library, side_cc};
 pub use libxml2::libxml2;
+pub use libxslt::libxslt;
 pub use link::{CORE, link};
 pub(crate) use postgres::TREE;
 pub use postgres::{ServerParts, postgres};
@@ -64,6 +68,7 @@ pub use share::{MARKER, share};
 pub use tests::tests;
 pub use tools::tools;
 pub use translate::{NAMES, translate};
+pub use zstd::{ZSTD, zstd};
 
 /// The modules that are built, by name: `postgres.wasm`, `pgl_module_postgres`, `libpglite_postgres.a`.
 pub const MODULES: &[&str] = &["postgres", "initdb"];
@@ -132,8 +137,7 @@ pub fn postgres_inputs(guest: &Path) -> Result<Inputs> {
     Inputs::new()
         .value("recipe", postgres::VERSION)
         .value("flags", flags::describe())
-        .file("icu_calls.h", &guest.join(icu::OURS).join("icu_calls.h"))?
-        .file("server.c", &guest.join(icu::OURS).join("server.c"))?
+        .tree("guest/calls", &guest.join(called::OURS))?
         .tree("guest/patches", &guest.join("patches"))
 }
 
@@ -147,7 +151,21 @@ pub fn icu_inputs(guest: &Path) -> Result<Inputs> {
             [flags::SIDE, flags::SIDE_LINK].concat().join(" "),
         )
         .value("configuration", icu::describe())
+        .tree("guest/calls", &guest.join(called::OURS))?
         .tree("guest/icu", &guest.join(icu::OURS))
+}
+
+/// What [`zstd()`] depends on besides Zstandard's sources, the libc and the compiler.
+pub fn zstd_inputs(guest: &Path) -> Result<Inputs> {
+    Inputs::new()
+        .value("recipe", zstd::VERSION)
+        .value("flags", flags::describe())
+        .value(
+            "side flags",
+            [flags::SIDE, flags::SIDE_LINK].concat().join(" "),
+        )
+        .value("configuration", zstd::describe())
+        .tree("guest/calls", &guest.join(called::OURS))
 }
 
 /// What [`compression()`] depends on besides its sources, the libc and the compiler.
@@ -173,6 +191,15 @@ pub fn libxml2_inputs() -> Inputs {
         .value("recipe", libxml2::VERSION)
         .value("flags", flags::describe())
         .value("configuration", libxml2::describe())
+}
+
+/// What [`libxslt()`] depends on besides its sources, the outputs of [`libxml2()`] and [`libc()`], and the compiler.
+pub fn libxslt_inputs() -> Inputs {
+    Inputs::new()
+        .value("recipe", libxslt::VERSION)
+        .value("flags", flags::describe())
+        .value("side flags", flags::SIDE.join(" "))
+        .value("configuration", libxslt::describe())
 }
 
 /// What [`tools()`] depends on besides the outputs of [`libc()`], [`postgres()`] and [`compression()`], and the compiler.
@@ -222,7 +249,7 @@ pub fn adopt_inputs(module: &str) -> Inputs {
         .value("module", module)
 }
 
-/// What [`side::build()`] depends on besides the library, its place, the server as translated and wabt.
+/// What [`side::Build::library`] depends on besides the library, its place, the server as translated and wabt.
 pub fn side_inputs(
     guest: &Path,
     place: &side::Place,
@@ -256,7 +283,7 @@ pub fn exports_inputs(guest: &Path) -> Result<Inputs> {
         .file("pglite_module.h", &guest.join("runtime/pglite_module.h"))
 }
 
-/// What [`side::build_pack()`] depends on besides the library, the server as linked and translated, wabt and the compiler.
+/// What [`side::Build::pack`] depends on besides the library, the server as linked and translated, wabt and the compiler.
 pub fn pack_inputs(guest: &Path) -> Result<Inputs> {
     Inputs::new()
         .value("recipe", side::VERSION)

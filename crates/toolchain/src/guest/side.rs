@@ -6,7 +6,7 @@
 //!
 //! Places follow from the catalogue's order, whether or not a module is linked into a given binary: a gap in memory nobody touches costs nothing.
 //!
-//! The library of a pack is made in the same way and loaded at run time ([`build_pack`]): its place is then a variable, and so is the address of each function of the server that it calls.
+//! The library of a pack is made in the same way and loaded at run time ([`Build::pack`]): its place is then a variable, and so is the address of each function of the server that it calls.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -210,159 +210,166 @@ pub fn identifier(name: &str) -> String {
     name.replace('-', "_")
 }
 
-/// Translates and compiles a side module to `libpglite_ext_NAME.a` in `out`.
-pub fn build(
-    ctx: &GuestCtx<'_>,
-    side: Side<'_>,
-    server: Server<'_>,
-    target: &str,
-    marks: Marks<'_>,
-    out: &Path,
-) -> Result<()> {
-    if side.native.is_none()
-        && let Some(first) = side.shape.native.first()
-    {
-        bail!(
-            "{} imports the native function {first}, and has no `native` source",
-            side.name
-        );
-    }
-    let source = translate(ctx, side, server, marks, out)?;
-    let mut objects = vec![source.with_extension("o")];
-    let mut command = native_cc(ctx, server, target)?;
-    command.arg("-c").arg(&source).arg("-o").arg(&objects[0]);
-    process::logged(&mut command, ctx.log)?;
-    if let Some(native) = side.native {
-        let object = out.join("native.o");
-        let mut command = native_cc(ctx, server, target)?;
-        command
-            .args(flags::NATIVE_MATH)
-            .arg("-c")
-            .arg(native)
-            .arg("-o")
-            .arg(&object);
+/// One module's way to a native library.
+#[derive(Clone, Copy)]
+pub struct Build<'a> {
+    /// What every recipe works with.
+    pub ctx: &'a GuestCtx<'a>,
+    /// The module.
+    pub side: Side<'a>,
+    /// What it is linked beside.
+    pub server: Server<'a>,
+    /// The target triple.
+    pub target: &'a str,
+    /// What the library says of itself.
+    pub marks: Marks<'a>,
+}
+
+impl Build<'_> {
+    /// Translates and compiles it to `libpglite_ext_NAME.a` in `out`.
+    pub fn library(self, out: &Path) -> Result<()> {
+        let Self { ctx, side, .. } = self;
+        if side.native.is_none()
+            && let Some(first) = side.shape.native.first()
+        {
+            bail!(
+                "{} imports the native function {first}, and has no `native` source",
+                side.name
+            );
+        }
+        let source = self.translate(out)?;
+        let mut objects = vec![source.with_extension("o")];
+        let mut command = self.native_cc()?;
+        command.arg("-c").arg(&source).arg("-o").arg(&objects[0]);
         process::logged(&mut command, ctx.log)?;
-        objects.push(object);
+        if let Some(native) = side.native {
+            let object = out.join("native.o");
+            let mut command = self.native_cc()?;
+            command
+                .args(flags::NATIVE_MATH)
+                .arg("-c")
+                .arg(native)
+                .arg("-o")
+                .arg(&object);
+            process::logged(&mut command, ctx.log)?;
+            objects.push(object);
+        }
+        ctx.archive(&out.join(archive_name(side.name)), &objects)
     }
-    ctx.archive(&out.join(archive_name(side.name)), &objects)
-}
 
-/// Translates a side module and links it to the shared object `NAME.so` in `out`, which is loaded at run time: a part of a pack.
-pub fn build_pack(
-    ctx: &GuestCtx<'_>,
-    side: Side<'_>,
-    server: Server<'_>,
-    target: &str,
-    marks: Marks<'_>,
-    out: &Path,
-) -> Result<()> {
-    if let Some(first) = side.shape.native.first() {
-        bail!(
-            "{} imports {first} from the module `native`: only bundled extensions have native functions",
-            side.name
-        );
+    /// Translates it and links it to the shared object `NAME.so` in `out`, which is loaded at run time: a part of a pack.
+    pub fn pack(self, out: &Path) -> Result<()> {
+        let Self { ctx, side, .. } = self;
+        if let Some(first) = side.shape.native.first() {
+            bail!(
+                "{} imports {first} from the module `native`: only bundled extensions have native functions",
+                side.name
+            );
+        }
+        missing(self.server.core, side.shape)
+            .with_context(|| format!("{} cannot be a part of this server", side.name))?;
+        let source = self.translate(out)?;
+        let mut command = self.native_cc()?;
+        command
+            .arg("-I")
+            .arg(ctx.guest.join("packs"))
+            .arg("-shared");
+        if !self.target.contains("apple") {
+            // What is still missing is said now and not when it is loaded.
+            command.args(["-Wl,-z,defs", "-Wl,-s"]);
+        }
+        command
+            .arg(&source)
+            .arg("-o")
+            .arg(out.join(format!("{}.so", side.name)));
+        process::logged(&mut command, ctx.log)
     }
-    missing(server.core, side.shape)
-        .with_context(|| format!("{} cannot be a part of this server", side.name))?;
-    let source = translate(ctx, side, server, marks, out)?;
-    let mut command = native_cc(ctx, server, target)?;
-    command
-        .arg("-I")
-        .arg(ctx.guest.join("packs"))
-        .arg("-shared");
-    if !target.contains("apple") {
-        // What is still missing is said now and not when it is loaded.
-        command.args(["-Wl,-z,defs", "-Wl,-s"]);
-    }
-    command
-        .arg(&source)
-        .arg("-o")
-        .arg(out.join(format!("{}.so", side.name)));
-    process::logged(&mut command, ctx.log)
-}
 
-/// The compiler for translated C that is a part of the server.
-fn native_cc(ctx: &GuestCtx<'_>, server: Server<'_>, target: &str) -> Result<Command> {
-    let mut command = ctx.zig("cc");
-    command
-        .args(["-target", &compile::zig_target(target)?])
-        .args(flags::native_flags())
-        .arg("-include")
-        .arg(ctx.guest.join("runtime/rt.h"))
-        .arg("-I")
-        .arg(ctx.guest.join("runtime"))
-        .arg("-I")
-        .arg(ctx.wabt.join("wasm2c"))
-        .arg("-I")
-        .arg(server.translated)
-        // SIMDe, for modules that use SIMD.
-        .arg("-I")
-        .arg(ctx.wabt.join("include"));
-    Ok(command)
+    /// The compiler for translated C that is a part of the server.
+    fn native_cc(self) -> Result<Command> {
+        let ctx = self.ctx;
+        let mut command = ctx.zig("cc");
+        command
+            .args(["-target", &compile::zig_target(self.target)?])
+            .args(flags::native_flags())
+            .arg("-include")
+            .arg(ctx.guest.join("runtime/rt.h"))
+            .arg("-I")
+            .arg(ctx.guest.join("runtime"))
+            .arg("-I")
+            .arg(ctx.wabt.join("wasm2c"))
+            .arg("-I")
+            .arg(self.server.translated)
+            // SIMDe, for modules that use SIMD.
+            .arg("-I")
+            .arg(ctx.wabt.join("include"));
+        Ok(command)
+    }
+
+    /// wasm2c and the rewrites; returns the C file.
+    fn translate(self, out: &Path) -> Result<PathBuf> {
+        let Self {
+            ctx,
+            side,
+            server,
+            marks,
+            ..
+        } = self;
+        // wasm2c would double the underscores.
+        let module: String = side
+            .name
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .collect();
+        let source = out.join(format!("{module}.c"));
+        let mut command = Command::new(ctx.wabt.join("bin/wasm2c"));
+        command
+            .args(["--enable-threads", "-n", &module, "-o"])
+            .arg(&source)
+            .arg(side.wasm);
+        process::logged(&mut command, ctx.log)?;
+        let header = source.with_extension("h");
+        let declared = fs::read_to_string(&header)?;
+        let imports = Imports::read(&declared, &module, side, server)?;
+        fs::write(&header, imports.header(&declared))?;
+
+        let text = fs::read_to_string(&source)?;
+        let mut exports = Names::default();
+        let text = without_wrappers(&text, &mut exports)?;
+        let text = imports.source(&text, &module, &tag(side.binding, server.names))?;
+        let mut made = Made::default();
+        let text = rewrite::header(&rewrite::source(&text, &mut made)?, &mut made)?;
+        let counts = fences::count(&fs::read(side.wasm)?)?;
+        if (made.atomics, made.fences) != (counts.accesses, counts.fences) {
+            bail!(
+                "{counts:?} in {}, but {made:?} in its translation",
+                side.name
+            );
+        }
+        if let Some(line) = text.lines().find(|line| line.contains("instance->w2c_")) {
+            bail!("this use of the instance is not known: {}", line.trim());
+        }
+        let head = match side.binding {
+            Binding::Linked(place) => format!(
+                "#include \"postgres.h\"\n#define PGL_MAIN(instance) ((w2c_postgres *)(instance))\n#define PGL_MEMORY_BASE {}u\n#define PGL_TABLE_BASE {}u\n",
+                place.memory_base, place.table_base
+            ),
+            Binding::Loaded => fs::read_to_string(ctx.guest.join(PACK_HEAD))?,
+        };
+        let glue = imports.glue(ctx, side, &module, server, &exports, marks)?;
+        if side.shape.constants.is_some() {
+            let file = Constants::FILE;
+            fs::copy(side.wasm.with_file_name(file), out.join(file))
+                .with_context(|| format!("the constants of {}", side.name))?;
+        }
+        fs::write(&source, head + &text + &glue)?;
+        Ok(source)
+    }
 }
 
 /// The file name of a module's native library.
 pub fn archive_name(name: &str) -> String {
     format!("libpglite_ext_{}.a", identifier(name))
-}
-
-/// wasm2c and the rewrites; returns the C file.
-fn translate(
-    ctx: &GuestCtx<'_>,
-    side: Side<'_>,
-    server: Server<'_>,
-    marks: Marks<'_>,
-    out: &Path,
-) -> Result<PathBuf> {
-    // wasm2c would double the underscores.
-    let module: String = side
-        .name
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .collect();
-    let source = out.join(format!("{module}.c"));
-    let mut command = Command::new(ctx.wabt.join("bin/wasm2c"));
-    command
-        .args(["--enable-threads", "-n", &module, "-o"])
-        .arg(&source)
-        .arg(side.wasm);
-    process::logged(&mut command, ctx.log)?;
-    let header = source.with_extension("h");
-    let declared = fs::read_to_string(&header)?;
-    let imports = Imports::read(&declared, &module, side, server)?;
-    fs::write(&header, imports.header(&declared))?;
-
-    let text = fs::read_to_string(&source)?;
-    let mut exports = Names::default();
-    let text = without_wrappers(&text, &mut exports)?;
-    let text = imports.source(&text, &module, &tag(side.binding, server.names))?;
-    let mut made = Made::default();
-    let text = rewrite::header(&rewrite::source(&text, &mut made)?, &mut made)?;
-    let counts = fences::count(&fs::read(side.wasm)?)?;
-    if (made.atomics, made.fences) != (counts.accesses, counts.fences) {
-        bail!(
-            "{counts:?} in {}, but {made:?} in its translation",
-            side.name
-        );
-    }
-    if let Some(line) = text.lines().find(|line| line.contains("instance->w2c_")) {
-        bail!("this use of the instance is not known: {}", line.trim());
-    }
-    let head = match side.binding {
-        Binding::Linked(place) => format!(
-            "#include \"postgres.h\"\n#define PGL_MAIN(instance) ((w2c_postgres *)(instance))\n#define PGL_MEMORY_BASE {}u\n#define PGL_TABLE_BASE {}u\n",
-            place.memory_base, place.table_base
-        ),
-        Binding::Loaded => fs::read_to_string(ctx.guest.join(PACK_HEAD))?,
-    };
-    let glue = imports.glue(ctx, side, &module, server, &exports, marks)?;
-    if side.shape.constants.is_some() {
-        let file = Constants::FILE;
-        fs::copy(side.wasm.with_file_name(file), out.join(file))
-            .with_context(|| format!("the constants of {}", side.name))?;
-    }
-    fs::write(&source, head + &text + &glue)?;
-    Ok(source)
 }
 
 /// How longjmp's tag is declared, and the expression for its address.
