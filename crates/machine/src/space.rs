@@ -118,6 +118,16 @@ impl Shared {
     fn segment(&self) -> Result<&MemorySegment, Errno> {
         self.segment.as_any().downcast_ref().ok_or(Errno::EINVAL)
     }
+
+    /// What it has of `[start, end)` in this memory is going away.
+    fn unmapped(&self, memory: &Memory, (start, end): (u32, u32)) {
+        let (from, to) = (self.from.max(start), self.to.min(end));
+        if from < to
+            && let Ok(segment) = self.segment()
+        {
+            segment.unmapped(&(memory.byte(from).addr()..memory.byte(to).addr()));
+        }
+    }
 }
 
 /// A guest's linear memory, with native stack, instance and context below it.
@@ -352,9 +362,7 @@ impl Drop for Space {
     fn drop(&mut self) {
         if let Some(memory) = self.memory.get() {
             for entry in &self.mapped().shared {
-                if let Ok(segment) = entry.segment() {
-                    segment.unmapped(memory.byte(entry.from).cast_const());
-                }
+                entry.unmapped(memory, (entry.from, entry.to));
             }
         }
     }
@@ -399,6 +407,13 @@ impl AddressSpace for Space {
         };
         let memory = self.memory()?;
         let mut mapped = self.mapped();
+        for before in &mapped.shared {
+            if before.from < entry.to && entry.from < before.to {
+                // As in `discard`.
+                before.segment.share()?;
+                before.unmapped(memory, (entry.from, entry.to));
+            }
+        }
         map_shared(memory, &entry)?;
         cut(&mut mapped.shared, entry.from, entry.to);
         mapped.shared.push(entry);
@@ -424,6 +439,7 @@ impl AddressSpace for Space {
                 is_shared = true;
                 // What this process wrote is for the others.
                 entry.segment.share()?;
+                entry.unmapped(memory, (start, end));
             }
         }
         // Advice would bring the image's pages back.
