@@ -1,5 +1,6 @@
 //! `pglite serve` and `pglite run`.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::process::{Command, ExitCode};
 
 use clap::Args;
 use pglite_oxide::PgliteServer;
+use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -79,18 +81,43 @@ pub fn run(database: Served, command: &[std::ffi::OsString]) -> Outcome {
     let Some((program, arguments)) = command.split_first() else {
         return Err("no command given".into());
     };
+    // Before the server's threads and the child start: neither is to die of a signal that ends this process in order.
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let server = database.start()?;
     let mut child = Command::new(program);
-    child
-        .args(arguments)
-        .env("DATABASE_URL", server.database_url());
-    let status = child
-        .status()
+    child.args(arguments).envs(server.environment());
+    for other in PgliteServer::OTHER_VARIABLES {
+        child.env_remove(other);
+    }
+    let mut child = child
+        .spawn()
         .map_err(|error| format!("cannot run {}: {error}", program.display()))?;
+    let handle = signals.handle();
+    let pid = i32::try_from(child.id())?;
+    let passing = std::thread::spawn(move || {
+        for signal in signals.forever() {
+            // A terminal has sent its Ctrl-C to the child as well.
+            if signal != SIGINT || !std::io::stdin().is_terminal() {
+                pass_on(pid, signal);
+            }
+        }
+    });
+    let status = child.wait();
+    handle.close();
+    // By a panic only.
+    let _ = passing.join();
+    let status = status?;
     server.shutdown()?;
     // As a shell tells it.
     let code = status.code().unwrap_or_else(|| {
         128 + std::os::unix::process::ExitStatusExt::signal(&status).unwrap_or(0)
     });
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+/// Sends the child the signal that this process got. If it has just ended, there is nothing to tell it.
+fn pass_on(pid: i32, signal: i32) {
+    if let (Some(pid), Some(signal)) = (Pid::from_raw(pid), Signal::from_named_raw(signal)) {
+        let _ = kill_process(pid, signal);
+    }
 }

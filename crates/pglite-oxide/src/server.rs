@@ -1,10 +1,12 @@
 //! Serving a cluster to any PostgreSQL client, over TCP and Unix sockets.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::num::NonZeroU32;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +44,19 @@ pub struct PgliteServer {
 struct UnixSocket {
     path: PathBuf,
     directory: Option<PathBuf>,
+}
+
+impl UnixSocket {
+    /// Where clients look for it.
+    fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// The port in its name, if it is named as clients expect.
+    fn port(&self) -> Option<u16> {
+        let name = self.path.file_name()?.to_str()?;
+        name.strip_prefix(".s.PGSQL.")?.parse().ok()
+    }
 }
 
 impl Drop for UnixSocket {
@@ -105,30 +120,56 @@ impl PgliteServer {
     /// The URL for clients: TCP's if it listens there, otherwise the Unix socket's.
     #[must_use]
     pub fn database_url(&self) -> String {
-        let user = encode(&self.username);
-        let database = encode(&self.database);
+        let user = encode(self.username.as_bytes());
+        let database = encode(self.database.as_bytes());
         match (self.tcp, &self.unix) {
             (Some(address), _) => {
-                let password = self
-                    .password
-                    .as_ref()
-                    .map_or_else(String::new, |password| format!(":{}", encode(password)));
+                let password = self.password.as_ref().map_or_else(String::new, |password| {
+                    format!(":{}", encode(password.as_bytes()))
+                });
                 format!("postgresql://{user}{password}@{address}/{database}?sslmode=disable")
             }
-            (None, Some(unix)) => {
-                let directory = unix
-                    .path
-                    .parent()
-                    .unwrap_or(Path::new("/"))
-                    .to_string_lossy()
-                    .into_owned();
-                format!(
-                    "postgresql://{user}@localhost:{}/{database}?host={}&sslmode=disable",
-                    self.cluster.port(),
-                    encode(&directory)
-                )
-            }
+            // All in the query: asyncpg takes a host that stands before it, even `localhost`, instead of the socket's.
+            (None, Some(unix)) => format!(
+                "postgresql:///{database}?host={}&port={}&user={user}&sslmode=disable",
+                encode(unix.directory().as_os_str().as_bytes()),
+                self.port()
+            ),
             (None, None) => String::new(),
+        }
+    }
+
+    /// `DATABASE_URL`, and the variables that libpq and most other clients read where they are given nothing else: `PGHOST`, `PGPORT`, `PGUSER`, `PGDATABASE`,
+    /// `PGSSLMODE`, and `PGPASSWORD` if there is one. For [`Command::envs`](std::process::Command::envs); [`Self::OTHER_VARIABLES`] would overrule them.
+    #[must_use]
+    pub fn environment(&self) -> Vec<(&'static str, OsString)> {
+        let host = match (self.tcp, &self.unix) {
+            (Some(address), _) => address.ip().to_string().into(),
+            (None, Some(unix)) => unix.directory().into(),
+            (None, None) => OsString::new(),
+        };
+        let password = self.password.as_ref();
+        [
+            ("DATABASE_URL", self.database_url().into()),
+            ("PGHOST", host),
+            ("PGPORT", self.port().to_string().into()),
+            ("PGUSER", self.username.clone().into()),
+            ("PGDATABASE", self.database.clone().into()),
+            ("PGSSLMODE", "disable".into()),
+        ]
+        .into_iter()
+        .chain(password.map(|password| ("PGPASSWORD", password.into())))
+        .collect()
+    }
+
+    /// Variables that lead libpq elsewhere whatever [`Self::environment`] says. To be removed.
+    pub const OTHER_VARIABLES: &[&str] = &["PGHOSTADDR", "PGSERVICE"];
+
+    /// The port that clients name.
+    fn port(&self) -> u16 {
+        match (self.tcp, &self.unix) {
+            (None, Some(unix)) => unix.port().unwrap_or(self.cluster.port()),
+            _ => self.cluster.port(),
         }
     }
 
@@ -171,8 +212,8 @@ impl fmt::Debug for PgliteServer {
 }
 
 /// Percent-encodes all but RFC 3986's unreserved characters.
-fn encode(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
+fn encode(text: &[u8]) -> String {
+    text.iter().fold(String::new(), |mut out, &byte| {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));
         } else {
@@ -412,6 +453,11 @@ fn random_password() -> Result<String> {
 
 fn listen_unix(place: UnixPlace, port: u16) -> Result<(UnixListener, UnixSocket)> {
     let name = format!(".s.PGSQL.{port}");
+    // A host that is no absolute path is a name to clients.
+    let place = match place {
+        UnixPlace::At(path) => UnixPlace::At(std::path::absolute(&path).unwrap_or(path)),
+        place => place,
+    };
     let mut socket = match place {
         UnixPlace::At(path) if path.is_dir() => UnixSocket {
             path: path.join(name),
@@ -441,7 +487,7 @@ fn listen_unix(place: UnixPlace, port: u16) -> Result<(UnixListener, UnixSocket)
         address: socket.path.display().to_string(),
         source,
     };
-    match UnixListener::bind(&socket.path) {
+    match bind_unix(&socket.path) {
         Ok(listener) => {
             std::fs::set_permissions(&socket.path, std::fs::Permissions::from_mode(0o777))
                 .map_err(failed)?;
@@ -460,13 +506,29 @@ fn listen_unix(place: UnixPlace, port: u16) -> Result<(UnixListener, UnixSocket)
     }
 }
 
+/// Binds a socket file. One that a killed server left there, to which nobody listens any more, is replaced.
+fn bind_unix(path: &Path) -> std::io::Result<UnixListener> {
+    use std::io::ErrorKind::{AddrInUse, ConnectionRefused};
+    let refused = match UnixListener::bind(path) {
+        Err(error) if error.kind() == AddrInUse => error,
+        bound => return bound,
+    };
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == ConnectionRefused => {
+            std::fs::remove_file(path)?;
+            UnixListener::bind(path)
+        }
+        _ => Err(refused),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn urls_encode_what_would_break_them() {
-        assert_eq!(encode("a b@/ü"), "a%20b%40%2F%C3%BC");
+        assert_eq!(encode("a b@/ü".as_bytes()), "a%20b%40%2F%C3%BC");
         assert_eq!(random_password().unwrap().len(), 32);
         assert_ne!(random_password().unwrap(), random_password().unwrap());
     }
@@ -486,5 +548,21 @@ mod tests {
         assert!(socket.path.exists(), "the other one's socket stays");
         drop((listener, socket));
         assert!(!directory.exists());
+    }
+
+    /// Bug: the socket file of a server that was killed (`kill -9`, a power cut) made each later start on the same path fail with "Address already in use", until
+    /// somebody removed it by hand.
+    #[test]
+    fn a_socket_file_that_nobody_listens_to_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".s.PGSQL.6000");
+        drop(UnixListener::bind(&path).unwrap());
+        let (listener, socket) = listen_unix(UnixPlace::At(path.clone()), 5432).unwrap();
+        assert_eq!(socket.port(), Some(6000));
+        assert!(listen_unix(UnixPlace::At(path.clone()), 5432).is_err());
+        drop((listener, socket));
+        std::fs::write(&path, "a file").unwrap();
+        assert!(listen_unix(UnixPlace::At(path.clone()), 5432).is_err());
+        assert!(path.exists(), "what is no socket stays");
     }
 }

@@ -18,6 +18,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 pub use apt::{DebianMirror, unpacked as apt_packages};
 pub use pins::{Origin, Pinned};
+pub use pip::pip;
 
 use crate::cache::{Cache, remove_tree};
 use crate::fingerprint::Fingerprint;
