@@ -487,7 +487,8 @@ mod tests {
         segment.touch();
         copy();
         if !sys::watch(one.range().start, one.0.size()) {
-            assert!(written(&[0..PAGES as u64 * page]).is_none());
+            let all = 0..PAGES as u64 * page;
+            assert!(written(std::slice::from_ref(&all)).is_none());
             return;
         }
         one.byte(3).store(2, Ordering::Relaxed);

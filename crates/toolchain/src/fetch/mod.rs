@@ -98,8 +98,8 @@ impl<'a> Fetcher<'a> {
         for way in Way::to(pinned) {
             bar.message(format!("{} from {}", pinned.file, way.describe(pinned)));
             let got = match way {
-                Way::ReleaseSite(url) => self.from_site(url, pinned, scratch),
-                Way::Registry => self.from_registry(pinned, scratch),
+                Way::ReleaseSite(url) => self.fetch_from_site(url, pinned, scratch),
+                Way::Registry => self.fetch_from_registry(pinned, scratch),
                 Way::Mirror => from_mirror(pinned, scratch),
             };
             match got.and_then(|file| check(pinned, &file).map(|()| file)) {
@@ -117,7 +117,7 @@ impl<'a> Fetcher<'a> {
         ))
     }
 
-    fn from_site(&self, url: &str, pinned: &Pinned, scratch: &Path) -> Result<PathBuf> {
+    fn fetch_from_site(&self, url: &str, pinned: &Pinned, scratch: &Path) -> Result<PathBuf> {
         let host = web::host(url);
         if self.silent_hosts.borrow().contains(host) {
             bail!("{host} did not answer earlier in this run");
@@ -129,7 +129,7 @@ impl<'a> Fetcher<'a> {
         Ok(file)
     }
 
-    fn from_registry(&self, pinned: &Pinned, scratch: &Path) -> Result<PathBuf> {
+    fn fetch_from_registry(&self, pinned: &Pinned, scratch: &Path) -> Result<PathBuf> {
         let (version, file) = (pinned.version, pinned.file);
         match pinned.origin {
             Origin::Release {
@@ -138,7 +138,7 @@ impl<'a> Fetcher<'a> {
                 ..
             }
             | Origin::Debian { package, suites } => {
-                self.from_debian(package, suites, file, scratch)
+                self.fetch_from_debian(package, suites, file, scratch)
             }
             Origin::Wheel { package } => pip::download(package, version, file, scratch, self.cache),
             Origin::Crate { package } => cargo::download(package, version, file, scratch),
@@ -149,7 +149,7 @@ impl<'a> Fetcher<'a> {
         }
     }
 
-    fn from_debian(
+    fn fetch_from_debian(
         &self,
         package: &str,
         suites: &[&str],
