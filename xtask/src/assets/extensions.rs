@@ -6,7 +6,7 @@
 //!                    `-> files-NAME (an image of what is installed)
 //! ```
 //!
-//! ICU is built like a library of theirs, and installs no files.
+//! Zstandard and ICU, which the server itself calls, are built like libraries of theirs, and install no files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -138,7 +138,11 @@ pub(super) fn build(builder: &Builder<'_>, toolbox: &Toolbox, base: &Server) -> 
             });
         }
     }
-    modules.push(icu(builder, toolbox, base, &mut all)?);
+    let zstd = builder.zstd(toolbox, &base.libc)?;
+    modules.push(of_server(guest::ZSTD, zstd, &mut all)?);
+    // The last one in memory, so that its constants are in nobody's way.
+    let icu = builder.icu(toolbox, &base.libc)?;
+    modules.push(of_server(guest::ICU, icu, &mut all)?);
     place_and_compile(builder, toolbox, base, &modules, &mut all)?;
     Ok(all)
 }
@@ -158,25 +162,19 @@ impl Extensions {
     }
 }
 
-/// ICU: the last module in memory, so that its constants are in nobody's way.
-fn icu(
-    builder: &Builder<'_>,
-    toolbox: &Toolbox,
-    base: &Server,
-    all: &mut Extensions,
-) -> Result<Module> {
-    let built = builder.icu(toolbox, &base.libc)?;
+/// A side module that the server calls itself.
+fn of_server(name: &str, built: Output, all: &mut Extensions) -> Result<Module> {
     all.built.insert(
-        guest::ICU.to_owned(),
+        name.to_owned(),
         Built {
             libraries: BTreeMap::new(),
             image: None,
-            sql_name: guest::ICU.to_owned(),
+            sql_name: name.to_owned(),
         },
     );
     Ok(Module {
-        extension: guest::ICU.to_owned(),
-        name: guest::ICU.to_owned(),
+        extension: name.to_owned(),
+        name: name.to_owned(),
         shape: Shape::read(&built.join("shape.json"))?,
         built,
         native: None,

@@ -138,7 +138,7 @@ pub const LZ4: Pinned = Pinned {
     },
 };
 
-/// Zstandard, for the client programs.
+/// Zstandard, for the server's side module and the client programs.
 pub const ZSTD: Pinned = Pinned {
     name: "zstd",
     version: "1.5.7",

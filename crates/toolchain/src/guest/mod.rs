@@ -12,6 +12,7 @@
 //! ```
 
 mod across;
+mod called;
 mod compile;
 mod compression;
 mod core;
@@ -37,6 +38,7 @@ mod tests;
 mod tools;
 mod translate;
 
+mod zstd;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -66,6 +68,7 @@ pub use tools::tools;
 pub use translate::{NAMES, translate};
 
 /// The modules that are built, by name: `postgres.wasm`, `pgl_module_postgres`, `libpglite_postgres.a`.
+pub use zstd::{ZSTD, zstd};
 pub const MODULES: &[&str] = &["postgres", "initdb"];
 
 /// The module of PostgreSQL's client programs, built by [`tools()`].
@@ -132,8 +135,7 @@ pub fn postgres_inputs(guest: &Path) -> Result<Inputs> {
     Inputs::new()
         .value("recipe", postgres::VERSION)
         .value("flags", flags::describe())
-        .file("icu_calls.h", &guest.join(icu::OURS).join("icu_calls.h"))?
-        .file("server.c", &guest.join(icu::OURS).join("server.c"))?
+        .tree("guest/calls", &guest.join(called::OURS))?
         .tree("guest/patches", &guest.join("patches"))
 }
 
@@ -149,9 +151,23 @@ pub fn icu_inputs(guest: &Path) -> Result<Inputs> {
         .value("configuration", icu::describe())
         .tree("guest/icu", &guest.join(icu::OURS))
 }
+        .tree("guest/calls", &guest.join(called::OURS))?
 
 /// What [`compression()`] depends on besides its sources, the libc and the compiler.
 pub fn compression_inputs() -> Inputs {
+/// What [`zstd()`] depends on besides Zstandard's sources, the libc and the compiler.
+pub fn zstd_inputs(guest: &Path) -> Result<Inputs> {
+    Inputs::new()
+        .value("recipe", zstd::VERSION)
+        .value("flags", flags::describe())
+        .value(
+            "side flags",
+            [flags::SIDE, flags::SIDE_LINK].concat().join(" "),
+        )
+        .value("configuration", zstd::describe())
+        .tree("guest/calls", &guest.join(called::OURS))
+}
+
     Inputs::new()
         .value("recipe", compression::VERSION)
         .value("flags", flags::describe())
