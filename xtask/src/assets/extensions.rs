@@ -1,7 +1,7 @@
 //! The steps of the extensions.
 //!
 //! ```text
-//!               libcrypto -\
+//!      libcrypto, libxslt -\
 //! source -> extension-NAME -> library-NAME -> side-NAME (needs the server, linked and translated)
 //!                    `-> files-NAME (an image of what is installed)
 //! ```
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use crate::cache::{Output, Record};
-use crate::extensions::{Catalogue, Extension, LIBCRYPTO};
+use crate::extensions::{Catalogue, Extension, LIBCRYPTO, LIBXSLT};
 use crate::fetch::{Pinned, pins};
 use crate::fingerprint::Inputs;
 use crate::guest::{self, Core, Names, Shape, side};
@@ -58,10 +58,14 @@ pub(super) fn build(builder: &Builder<'_>, toolbox: &Toolbox, base: &Server) -> 
     let catalogue = Catalogue::read(guest)?;
     let mut all = Extensions::default();
     let mut modules = Vec::new();
-    let libcrypto = libcrypto(builder, toolbox, base, &catalogue)?;
-    if let Some(libcrypto) = &libcrypto {
-        all.records.push(libcrypto.record.clone());
-        all.sources.push(pins::OPENSSL);
+    let mut linked = BTreeMap::new();
+    for (name, source, build) in STATIC {
+        if is_linked(&catalogue, name) {
+            let output = build(builder, toolbox, base)?;
+            all.records.push(output.record.clone());
+            all.sources.push(*source);
+            linked.insert(*name, output);
+        }
     }
     for extension in catalogue.built() {
         let mut sources: Vec<_> = catalogue.pinned(extension)?.into_iter().collect();
@@ -111,10 +115,12 @@ pub(super) fn build(builder: &Builder<'_>, toolbox: &Toolbox, base: &Server) -> 
                 .step(&base.libc)
                 .step(&base.postgres);
             let mut links = Vec::new();
-            if library.links.iter().any(|name| name == LIBCRYPTO) {
-                let libcrypto = libcrypto.as_ref().context("libcrypto was not built")?;
-                inputs = inputs.step(libcrypto);
-                links.push(libcrypto.dir.clone());
+            for name in &library.links {
+                let output = linked
+                    .get(name.as_str())
+                    .with_context(|| format!("{name} was not built"))?;
+                inputs = inputs.step(output);
+                links.push(output.dir.clone());
             }
             let step = format!("library-{}", library.name);
             let built = builder.recipe(toolbox, &step, inputs, false, |context, place| {
@@ -181,30 +187,63 @@ fn of_server(name: &str, built: Output, all: &mut Extensions) -> Result<Module> 
     })
 }
 
-/// OpenSSL's libcrypto, if an extension needs it.
-fn libcrypto(
-    builder: &Builder<'_>,
-    toolbox: &Toolbox,
-    base: &Server,
-    catalogue: &Catalogue,
-) -> Result<Option<Output>> {
+/// A static library: its name in the catalogue, its source, and the step that makes it.
+type Static = (
+    &'static str,
+    Pinned,
+    fn(&Builder<'_>, &Toolbox, &Server) -> Result<Output>,
+);
+
+/// What libraries can be linked with, built where one is.
+const STATIC: &[Static] = &[
+    (LIBCRYPTO, pins::OPENSSL, libcrypto),
+    (LIBXSLT, pins::LIBXSLT, libxslt),
+];
+
+/// Whether an extension's library wants the static library `name`.
+fn is_linked(catalogue: &Catalogue, name: &str) -> bool {
     let mut libraries = catalogue.built().flat_map(Extension::libraries);
-    if !libraries.any(|library| library.links.iter().any(|name| name == LIBCRYPTO)) {
-        return Ok(None);
-    }
+    libraries.any(|library| library.links.iter().any(|linked| linked == name))
+}
+
+/// OpenSSL's libcrypto.
+fn libcrypto(builder: &Builder<'_>, toolbox: &Toolbox, base: &Server) -> Result<Output> {
     let inputs = guest::libcrypto_inputs(builder.guest_dir())?
         .value("openssl", pins::OPENSSL.sha256)
         .value("compiler", pins::wheel("ziglang")?.sha256)
         .step(&base.libc);
     if let Some(found) = builder.cache().find(LIBCRYPTO, &inputs) {
-        return Ok(Some(found));
+        return Ok(found);
     }
     let source = builder.source(&pins::OPENSSL)?;
-    builder
-        .recipe(toolbox, LIBCRYPTO, inputs, false, |context, place| {
-            guest::libcrypto(context, &source.dir, &base.libc.dir, place.dir)
-        })
-        .map(Some)
+    builder.recipe(toolbox, LIBCRYPTO, inputs, false, |context, place| {
+        guest::libcrypto(context, &source.dir, &base.libc.dir, place.dir)
+    })
+}
+
+/// libxslt.
+fn libxslt(builder: &Builder<'_>, toolbox: &Toolbox, base: &Server) -> Result<Output> {
+    let libxml2 = builder.libxml2(toolbox, &base.libc)?;
+    let inputs = guest::libxslt_inputs()
+        .value("libxslt", pins::LIBXSLT.sha256)
+        .value("compiler", pins::wheel("ziglang")?.sha256)
+        .step(&base.libc)
+        .step(&libxml2);
+    if let Some(found) = builder.cache().find(LIBXSLT, &inputs) {
+        return Ok(found);
+    }
+    let source = builder.source(&pins::LIBXSLT)?;
+    builder.recipe(toolbox, LIBXSLT, inputs, false, |context, place| {
+        let version = pins::LIBXSLT.version;
+        guest::libxslt(
+            context,
+            &source.dir,
+            version,
+            &libxml2.dir,
+            &base.libc.dir,
+            place.dir,
+        )
+    })
 }
 
 /// The prepared directories of all built extensions.

@@ -16,9 +16,11 @@ const SUITES: &[&str] = &["trixie", "forky", "sid", "bookworm"];
 const OWN: &str = "own";
 
 /// Static libraries that a library may be linked with.
-pub const STATIC_LIBRARIES: &[&str] = &[LIBCRYPTO];
+pub const STATIC_LIBRARIES: &[&str] = &[LIBCRYPTO, LIBXSLT];
 /// OpenSSL's.
 pub const LIBCRYPTO: &str = "libcrypto";
+/// GNOME's, for XSLT.
+pub const LIBXSLT: &str = "libxslt";
 
 /// All of it.
 #[derive(Debug, Deserialize)]
@@ -550,7 +552,7 @@ mod tests {
         let linked = format!(
             "{entry}blocked = 'x'\nlibraries = [{{ name = 'a', sources = ['a.c'], links = ['libssl'] }}]\n"
         );
-        assert!(error(&linked).contains("links libssl; the build makes libcrypto"));
+        assert!(error(&linked).contains("links libssl; the build makes libcrypto, libxslt"));
         let both = format!(
             "{entry}blocked = 'x'\nlibraries = [{{ name = 'a', module = 'a.so', links = ['libcrypto'] }}]\n"
         );

@@ -114,6 +114,19 @@ pub const LIBXML2: Pinned = Pinned {
     },
 };
 
+/// libxslt, for contrib's xml2.
+pub const LIBXSLT: Pinned = Pinned {
+    name: "libxslt",
+    version: "1.1.45",
+    file: "libxslt_1.1.45.orig.tar.xz",
+    sha256: "9acfe68419c4d06a45c550321b3212762d92f41465062ca4ea19e632ee5d216e",
+    origin: Origin::Release {
+        url: "https://download.gnome.org/sources/libxslt/1.1/libxslt-1.1.45.tar.xz",
+        debian_source: "libxslt",
+        suites: &["sid", "forky"],
+    },
+};
+
 /// zlib, for the server, the client programs and pgcrypto.
 pub const ZLIB: Pinned = Pinned {
     name: "zlib",

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! libc -> libxml2, compression -> postgres -> link -> translate -> compile
-//!     |\ \-> libcrypto, icu
+//!     |\ \-> libcrypto, libxslt, icu, zstd
 //!     \       |`----> share
 //!      \       `-> tools -> link -> translate -> compile
 //!      `-> tests -----------> translate -> compile
@@ -26,6 +26,7 @@ mod libcrypto;
 mod libpq;
 mod library;
 mod libxml2;
+mod libxslt;
 mod link;
 mod modules;
 mod parallel;
@@ -37,8 +38,8 @@ mod symbols;
 mod tests;
 mod tools;
 mod translate;
-
 mod zstd;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -59,6 +60,7 @@ pub use libcrypto::libcrypto;
 pub use library::{Constants, ExtensionTree, Library, LibraryBase, Shape, extension_tree, library};
 pub(crate) use library::{link_library, side_cc};
 pub use libxml2::libxml2;
+pub use libxslt::libxslt;
 pub use link::{CORE, link};
 pub(crate) use postgres::TREE;
 pub use postgres::{ServerParts, postgres};
@@ -66,9 +68,9 @@ pub use share::{MARKER, share};
 pub use tests::tests;
 pub use tools::tools;
 pub use translate::{NAMES, translate};
+pub use zstd::{ZSTD, zstd};
 
 /// The modules that are built, by name: `postgres.wasm`, `pgl_module_postgres`, `libpglite_postgres.a`.
-pub use zstd::{ZSTD, zstd};
 pub const MODULES: &[&str] = &["postgres", "initdb"];
 
 /// The module of PostgreSQL's client programs, built by [`tools()`].
@@ -149,12 +151,10 @@ pub fn icu_inputs(guest: &Path) -> Result<Inputs> {
             [flags::SIDE, flags::SIDE_LINK].concat().join(" "),
         )
         .value("configuration", icu::describe())
+        .tree("guest/calls", &guest.join(called::OURS))?
         .tree("guest/icu", &guest.join(icu::OURS))
 }
-        .tree("guest/calls", &guest.join(called::OURS))?
 
-/// What [`compression()`] depends on besides its sources, the libc and the compiler.
-pub fn compression_inputs() -> Inputs {
 /// What [`zstd()`] depends on besides Zstandard's sources, the libc and the compiler.
 pub fn zstd_inputs(guest: &Path) -> Result<Inputs> {
     Inputs::new()
@@ -168,6 +168,8 @@ pub fn zstd_inputs(guest: &Path) -> Result<Inputs> {
         .tree("guest/calls", &guest.join(called::OURS))
 }
 
+/// What [`compression()`] depends on besides its sources, the libc and the compiler.
+pub fn compression_inputs() -> Inputs {
     Inputs::new()
         .value("recipe", compression::VERSION)
         .value("flags", flags::describe())
@@ -189,6 +191,15 @@ pub fn libxml2_inputs() -> Inputs {
         .value("recipe", libxml2::VERSION)
         .value("flags", flags::describe())
         .value("configuration", libxml2::describe())
+}
+
+/// What [`libxslt()`] depends on besides its sources, the outputs of [`libxml2()`] and [`libc()`], and the compiler.
+pub fn libxslt_inputs() -> Inputs {
+    Inputs::new()
+        .value("recipe", libxslt::VERSION)
+        .value("flags", flags::describe())
+        .value("side flags", flags::SIDE.join(" "))
+        .value("configuration", libxslt::describe())
 }
 
 /// What [`tools()`] depends on besides the outputs of [`libc()`], [`postgres()`] and [`compression()`], and the compiler.
