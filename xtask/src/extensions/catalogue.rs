@@ -491,7 +491,8 @@ mod tests {
                 "hereby granted, free of charge",
                 "is hereby granted, provided",
             ],
-            "BSD-3-Clause" => &["Neither the name of"],
+            "BSD-3-Clause" => &["Neither the name"],
+            "ISC" => &["Permission to use, copy, modify, and/or distribute this software"],
             "Apache-2.0" => &["Apache License\n                           Version 2.0"],
             "GPL-2.0-or-later" => {
                 &["GNU GENERAL PUBLIC LICENSE\n                       Version 2,"]
