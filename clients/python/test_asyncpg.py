@@ -125,7 +125,7 @@ async def test_pool_and_reconnect(db):
         async with pool.acquire() as connection:
             await db.execute("SELECT pg_terminate_backend($1)", connection.get_server_pid())
             # asyncpg tells of it as whatever the moment makes of it.
-            with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
+            with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)):
                 await connection.fetchval("SELECT 1")
         assert await pool.fetchval("SELECT 1") == 1
 

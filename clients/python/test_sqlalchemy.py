@@ -19,7 +19,7 @@ class Base(DeclarativeBase):
     pass
 
 
-class Mood(enum.Enum):
+class Temper(enum.Enum):
     sad = "sad"
     happy = "happy"
 
@@ -28,7 +28,7 @@ class Author(Base):
     __tablename__ = "sa_author"
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
-    mood: Mapped[Mood]
+    mood: Mapped[Temper]
     key: Mapped[uuid.UUID]
     born: Mapped[dt.date | None]
     seen: Mapped[dt.datetime] = mapped_column(sa.DateTime(timezone=True))
@@ -50,7 +50,7 @@ class Book(Base):
 
 def author(name):
     return Author(
-        name=name, mood=Mood.happy, key=KEY, seen=MOMENT, worth=decimal.Decimal("10.50"), span=dt.timedelta(hours=1), tags=["a", "b,c"],
+        name=name, mood=Temper.happy, key=KEY, seen=MOMENT, worth=decimal.Decimal("10.50"), span=dt.timedelta(hours=1), tags=["a", "b,c"],
         doc=DOCUMENT, raw=b"\0\xff", books=[Book(title=f"{name} {i}") for i in range(3)],
     )
 
@@ -79,7 +79,7 @@ def test_orm(driver):
         got = session.scalars(sa.select(Author).where(Author.doc["ü"]["nested"].astext == "yes").order_by(Author.id)).all()
         assert [a.name for a in got] == ["one", "two"]
         one = got[0]
-        assert (one.mood, one.key, one.seen, one.worth, one.tags, one.doc) == (Mood.happy, KEY, MOMENT, decimal.Decimal("10.50"), ["a", "b,c"], DOCUMENT)
+        assert (one.mood, one.key, one.seen, one.worth, one.tags, one.doc) == (Temper.happy, KEY, MOMENT, decimal.Decimal("10.50"), ["a", "b,c"], DOCUMENT)
         assert (one.span, one.raw, one.born, len(one.books)) == (dt.timedelta(hours=1), b"\0\xff", None, 3)
         session.delete(one)
         session.commit()
