@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::database::Place;
+use crate::database::{Place, address};
 use crate::outcome::Outcome;
 
 /// What every client takes, JDBC's too.
@@ -24,7 +24,7 @@ pub struct Served {
     #[command(flatten)]
     place: Place,
     /// Listens on this TCP address [default: a free port of 127.0.0.1, unless --unix is given]
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     tcp: Option<SocketAddr>,
     /// Listens on this Unix socket, or on .s.PGSQL.5432 in this directory
     #[arg(long, value_name = "PATH")]
