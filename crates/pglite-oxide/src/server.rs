@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -168,8 +168,10 @@ impl PgliteServer {
     /// The port that clients name.
     fn port(&self) -> u16 {
         match (self.tcp, &self.unix) {
+            // A copied cluster has the port of what it is a copy of.
+            (Some(address), _) => address.port(),
             (None, Some(unix)) => unix.port().unwrap_or(self.cluster.port()),
-            _ => self.cluster.port(),
+            (None, None) => self.cluster.port(),
         }
     }
 
@@ -513,6 +515,10 @@ fn bind_unix(path: &Path) -> std::io::Result<UnixListener> {
         Err(error) if error.kind() == AddrInUse => error,
         bound => return bound,
     };
+    // Connecting to a file of another kind is refused as well.
+    if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+        return Err(refused);
+    }
     match UnixStream::connect(path) {
         Err(error) if error.kind() == ConnectionRefused => {
             std::fs::remove_file(path)?;
