@@ -4,7 +4,6 @@
 mod common;
 
 use std::collections::HashSet;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{first, run, text};
@@ -42,18 +41,11 @@ impl Subscriber for Log {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// Runs an ignored test of this program in a process of its own; the line that it marks.
+/// The line that an ignored test marks, run in a process of its own.
 fn in_a_new_process(test: &str) -> String {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--ignored", "--nocapture", "--quiet"])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{test}: {said}\n{complaints}");
+    let said = common::in_a_new_process(test, &[]);
     let line = said.lines().find_map(|line| line.strip_prefix("found: "));
-    line.unwrap_or_else(|| panic!("{test} did not run: {said}"))
+    line.unwrap_or_else(|| panic!("{test} found nothing: {said}"))
         .to_owned()
 }
 

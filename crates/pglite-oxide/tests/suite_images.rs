@@ -5,7 +5,6 @@ mod common;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -30,19 +29,8 @@ fn saved() -> (tempfile::TempDir, PathBuf) {
     (dir, path)
 }
 
-/// Runs an ignored test of this program in a process of its own.
 fn in_another_process(test: &str, image: &Path) -> String {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--ignored", "--nocapture", "--quiet"])
-        .env(IMAGE, image)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{test}: {said}\n{complaints}");
-    assert!(said.contains("1 passed"), "{test} did not run: {said}");
-    said
+    common::in_a_new_process(test, &[(IMAGE, image.as_os_str())])
 }
 
 fn given() -> Snapshot {
