@@ -26,7 +26,7 @@ use crate::programs;
 use crate::snapshot::Snapshot;
 use crate::world::{self, DATA};
 
-const MAGIC: &[u8; 8] = b"PGLIMG\0\x03";
+const MAGIC: &[u8; 8] = b"PGLIMG\0\x04";
 
 /// Why a snapshot cannot be made an image, or an image cannot be used: then the database is to be started in full.
 #[derive(Debug, thiserror::Error)]

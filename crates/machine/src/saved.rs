@@ -1,7 +1,7 @@
 //! Frozen processes and segments in images of kernels (`pglite_oxide_kernel::image`).
 //!
 //! Of memory, the pages are written that the program's own image does not have, as one layer, which is unpacked into a memory object when it is first mapped. Instance, context and
-//! native stack are words: those that point into the space move with it when it is mapped, as in any copy; those that point into the program are written as
+//! native stack are words: those that point into the space are written as if it were at [`NOWHERE`], and move with it when it is mapped, as in any copy; those that point into the program are written as
 //! [`Place`]s. Words of a stack that point elsewhere into the host, or to parts of the program that have no names ([`Scope::Build`](pglite_oxide_kernel::image::Scope)), are left over
 //! from what ran there before, deeper than the guest: they are written as zero.
 
@@ -21,6 +21,10 @@ use crate::places::{Place, Places};
 use crate::segment::MemorySegment;
 use crate::space::{GUARD, SPAN, STACK_SPAN, zero_memory};
 use crate::sys::{self, View};
+
+/// Where all spaces of images are said to be: no host has an address of a program there. Where a space really was, another process may have its code, of which the addresses would then move
+/// with the space.
+const NOWHERE: usize = 0x9e37 << 48;
 
 /// Bytes that are packed and unpacked at once.
 const PIECE: usize = 256 << 10;
@@ -56,8 +60,6 @@ struct SpaceRecord {
     context: Vec<Word>,
     stack: Vec<Word>,
     stack_offset: u64,
-    /// Where the space was.
-    old: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -96,7 +98,7 @@ impl Classifier<'_> {
         let address = usize::try_from(word).unwrap_or(0);
         if (self.old..self.old + SPAN).contains(&address) {
             tracing::trace!(target: "pglite_oxide::image", program = self.program, area, at, kind = "space");
-            return Ok(Word::Value(word));
+            return Ok(Word::Value((address - self.old + NOWHERE) as u64));
         }
         if self.places.covers(address) {
             let Some(found) = self.places.name(address) else {
@@ -250,7 +252,6 @@ pub(crate) fn save_space(
         context: list(&frozen.context_at_rest(), "context", false)?,
         stack: list(&frozen.stack, "stack", true)?,
         stack_offset: frozen.stack_offset as u64,
-        old: frozen.old as u64,
     })
 }
 
@@ -302,12 +303,11 @@ pub(crate) fn load_space(
     if !fits {
         return Err(LoadError::Damaged("a stack does not fit its space"));
     }
-    let old = usize::try_from(record.old).unwrap_or(0);
     Ok(Frozen::loaded(
         layer,
         (instance, context, stack),
         stack_offset,
-        old,
+        NOWHERE,
     ))
 }
 
@@ -407,6 +407,7 @@ mod tests {
         let page = sys::page_size();
         assert_eq!(blobs.get(0).unwrap().len(), page, "not the page of zeros");
         let loaded = load_space(&record, module, &image, &here(), &blobs).unwrap();
+        let inside = (NOWHERE + STACK_SPAN) as u64;
         assert_eq!(loaded.stack, [inside, code(), 0, 42]);
         assert_eq!(loaded.instance, [code()]);
         assert_eq!(loaded.context_at_rest()[5..], [code(), 7, 8]);
@@ -457,6 +458,50 @@ mod tests {
             load_space(&record, module, &image, &Rebuilt(here()), &blobs),
             Err(LoadError::Foreign(_))
         ));
+    }
+
+    /// This program's code, loaded where the space of the process was that saved.
+    struct Loaded;
+
+    impl Loaded {
+        const SAVED: usize = 0x6000 << 32;
+        const HERE: usize = OLD + STACK_SPAN / 2;
+    }
+
+    impl Places for Loaded {
+        fn covers(&self, address: usize) -> bool {
+            address == Self::SAVED || address as u64 == code()
+        }
+        fn name(&self, _: usize) -> Option<Place> {
+            Some(Place {
+                anchor: 0,
+                offset: 0,
+            })
+        }
+        fn find(&self, _: Place) -> Option<usize> {
+            Some(Self::HERE)
+        }
+        fn witness(&self, _: Place) -> u64 {
+            0
+        }
+        fn identity(&self) -> Vec<u8> {
+            Vec::new()
+        }
+    }
+
+    /// Where the host had loaded the program into the 8 GiB that a space of the image had been at, return addresses moved with the space, and the first session's backend crashed:
+    /// `ConnectionLost`, in about one of a hundred processes that opened one of the few images with such spaces.
+    #[test]
+    fn a_program_may_be_where_a_space_was() {
+        let (module, image, frozen) = process(0, vec![Loaded::SAVED as u64, OLD as u64]);
+        let mut writer = BlobWriter::default();
+        let record = save_space(module, &image, &frozen, &Loaded, &mut writer).unwrap();
+        let blobs = Blobs::try_from(writer).unwrap();
+        let loaded = load_space(&record, module, &image, &Loaded, &blobs).unwrap();
+        assert_eq!(loaded.stack[0], Loaded::HERE as u64);
+        let space = loaded.old..loaded.old + SPAN;
+        assert!(!space.contains(&Loaded::HERE), "it would move");
+        assert_eq!(loaded.stack[1], loaded.old as u64, "this moves");
     }
 
     #[test]

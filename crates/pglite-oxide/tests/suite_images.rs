@@ -74,7 +74,7 @@ fn damaged_and_foreign_images_are_refused() {
         Ok(_) => panic!("{what}: it was taken"),
     };
     refused(Vec::new(), "nothing");
-    refused(b"PGLIMG\0\x03".to_vec(), "only the beginning");
+    refused(b"PGLIMG\0\x04".to_vec(), "only the beginning");
     refused(vec![0; 100_000], "zeros");
     for at in [0, 9, 20, image.len() / 3, image.len() / 2, image.len() - 1] {
         let mut bytes = image.clone();
