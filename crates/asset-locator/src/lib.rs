@@ -197,6 +197,20 @@ pub struct Manifest {
     pub sizes: BTreeMap<String, u64>,
 }
 
+impl Manifest {
+    /// All files that it names, relative to it.
+    pub fn files(&self) -> impl Iterator<Item = &String> {
+        let images = self.images.values().map(|image| &image.file);
+        let clusters = self.clusters.values().map(|cluster| &cluster.file);
+        let extensions = self.extensions.values().flat_map(|extension| {
+            let image = extension.image.iter().map(|image| &image.file);
+            image.chain(extension.libraries.values())
+        });
+        let libraries = self.libraries.values();
+        libraries.chain(images).chain(clusters).chain(extensions)
+    }
+}
+
 /// A directory of assets and its manifest.
 #[derive(Clone, Debug)]
 pub struct Assets {
@@ -277,16 +291,7 @@ pub fn open(dir: &Path) -> Result<Assets, LocateError> {
     }
     let manifest: Manifest =
         serde_json::from_value(value).map_err(|error| form(error.to_string()))?;
-    for file in manifest
-        .libraries
-        .values()
-        .chain(manifest.images.values().map(|image| &image.file))
-        .chain(manifest.clusters.values().map(|cluster| &cluster.file))
-        .chain(manifest.extensions.values().flat_map(|extension| {
-            let image = extension.image.iter().map(|image| &image.file);
-            image.chain(extension.libraries.values())
-        }))
-    {
+    for file in manifest.files() {
         let file = dir.join(file);
         if !file.is_file() {
             return Err(form(format!("{} is not there", file.display())));

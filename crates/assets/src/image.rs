@@ -121,9 +121,16 @@ pub struct Stored<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Table<'a> {
     /// The image, at least up to its contents.
-    head: &'a [u8],
+    pub(crate) head: &'a [u8],
+    pub(crate) layout: Layout,
+}
+
+/// What a [`Table`] that was checked is, apart from its bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Layout {
     entries: usize,
-    paths: &'a [u8],
+    /// Where the path table begins and ends.
+    paths: (usize, usize),
     /// Where the contents begin.
     pub(crate) contents: usize,
     /// Bytes of the whole image.
@@ -140,7 +147,7 @@ pub struct Tree<'a> {
 impl std::fmt::Debug for Tree<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tree")
-            .field("entries", &self.table.entries)
+            .field("entries", &self.table.layout.entries)
             .field("bytes", &self.bytes.len())
             .finish()
     }
@@ -217,13 +224,13 @@ impl<'a> Table<'a> {
                 ),
             ));
         };
-        let table = Self {
-            head,
+        let layout = Layout {
             entries,
-            paths: &head[paths_at..paths_end],
+            paths: (paths_at, paths_end),
             contents,
             total,
         };
+        let table = Self { head, layout };
         let mut previous: Option<Stored<'_>> = None;
         let mut directories: Vec<&str> = Vec::new();
         for index in 0..entries {
@@ -270,15 +277,19 @@ impl<'a> Table<'a> {
             .get(at..at + ENTRY_LEN)
             .ok_or(("an entry inside the image", format!("offset {at}")))?;
         let cut = || ("a whole entry", String::from("a cut one"));
+        let paths = self
+            .head
+            .get(self.layout.paths.0..self.layout.paths.1)
+            .unwrap_or_default();
         let path_at = u32_at(raw, 0).ok_or_else(cut)?;
         let path_len = usize::from(u16::from_le_bytes([raw[4], raw[5]]));
         let path = path_at
             .checked_add(path_len)
-            .and_then(|end| self.paths.get(path_at..end))
+            .and_then(|end| paths.get(path_at..end))
             .ok_or_else(|| {
                 (
                     "a path inside the path table",
-                    format!("{path_len} bytes at {path_at} of {}", self.paths.len()),
+                    format!("{path_len} bytes at {path_at} of {}", paths.len()),
                 )
             })?;
         let path = std::str::from_utf8(path)
@@ -312,7 +323,9 @@ impl<'a> Table<'a> {
             offset
                 .checked_add(stored)
                 .map(|end| offset..end)
-                .filter(|range| range.start >= self.contents && range.end <= self.total)
+                .filter(|range| {
+                    range.start >= self.layout.contents && range.end <= self.layout.total
+                })
                 .ok_or_else(|| {
                     (
                         "contents inside the image",
@@ -350,7 +363,8 @@ impl<'a> Table<'a> {
             len: 0,
             range: 0..0,
         };
-        (0..self.entries).map(move |index| self.decode(index).unwrap_or_else(|_| nothing.clone()))
+        (0..self.layout.entries)
+            .map(move |index| self.decode(index).unwrap_or_else(|_| nothing.clone()))
     }
 
     /// As [`Tree::fingerprint`].
@@ -382,6 +396,11 @@ impl<'a> Tree<'a> {
         Ok(tree)
     }
 
+    /// Its tables.
+    pub(crate) fn table(self) -> Table<'a> {
+        self.table
+    }
+
     fn entry(self, stored: Stored<'a>) -> Entry<'a> {
         Entry {
             path: stored.path,
@@ -400,7 +419,7 @@ impl<'a> Tree<'a> {
     /// The entry at `path` (relative, no leading slash), by binary search.
     #[must_use]
     pub fn get(self, path: &str) -> Option<Entry<'a>> {
-        let (mut low, mut high) = (0, self.table.entries);
+        let (mut low, mut high) = (0, self.table.layout.entries);
         while low < high {
             let middle = low.midpoint(high);
             let entry = self.table.decode(middle).ok()?;
@@ -416,13 +435,13 @@ impl<'a> Tree<'a> {
     /// Number of entries.
     #[must_use]
     pub const fn len(self) -> usize {
-        self.table.entries
+        self.table.layout.entries
     }
 
     /// True without entries.
     #[must_use]
     pub const fn is_empty(self) -> bool {
-        self.table.entries == 0
+        self.table.layout.entries == 0
     }
 
     /// The fingerprint in the header: sha256 of everything behind it, as it was when the image was written. Not computed again here.

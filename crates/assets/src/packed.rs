@@ -16,7 +16,7 @@
 
 use std::ops::Range;
 
-use crate::image::{ImageError, Stored, Table, Tree};
+use crate::image::{ImageError, Layout, Stored, Table, Tree};
 
 /// First eight bytes.
 const MAGIC: [u8; 8] = *b"PGOPACK1";
@@ -41,9 +41,8 @@ fn pack_block(bytes: &[u8]) -> Vec<u8> {
 /// # Errors
 /// For one that cannot be used.
 pub fn pack(name: &str, image: &[u8]) -> Result<Vec<u8>, ImageError> {
-    Tree::parse(name, image)?;
-    let table = Table::parse(name, image, image.len())?;
-    let (tables, contents) = image.split_at(table.contents);
+    let layout = Tree::parse(name, image)?.table().layout;
+    let (tables, contents) = image.split_at(layout.contents);
     let packed_tables = pack_block(tables);
     let pieces: Vec<Vec<u8>> = contents.chunks(PIECE).map(pack_block).collect();
     let mut out = MAGIC.to_vec();
@@ -65,7 +64,7 @@ pub fn pack(name: &str, image: &[u8]) -> Result<Vec<u8>, ImageError> {
 pub struct Packed {
     name: &'static str,
     tables: Box<[u8]>,
-    total: usize,
+    layout: Layout,
     lengths: Vec<u32>,
     pieces: &'static [u8],
 }
@@ -109,7 +108,7 @@ impl Packed {
         let tables = unpack_block(packed, tables_len as usize)
             .filter(|_| tables_len as usize <= total)
             .ok_or_else(|| short("tables that can be unpacked"))?;
-        Table::parse(name, &tables, total)?;
+        let layout = Table::parse(name, &tables, total)?.layout;
         let held: usize = lengths.iter().map(|&len| len as usize).sum();
         if count != (total - tables.len()).div_ceil(PIECE) || held != pieces.len() {
             return Err(short("all pieces of the contents"));
@@ -117,39 +116,45 @@ impl Packed {
         Ok(Self {
             name,
             tables: tables.into_boxed_slice(),
-            total,
+            layout,
             lengths,
             pieces,
         })
     }
 
-    fn table(&self) -> Result<Table<'_>, ImageError> {
-        Table::parse(self.name, &self.tables, self.total)
+    /// As it was when it was parsed: nothing is checked again.
+    fn table(&self) -> Table<'_> {
+        Table {
+            head: &self.tables,
+            layout: self.layout,
+        }
+    }
+
+    /// Bytes of all contents.
+    fn len(&self) -> usize {
+        self.layout.total - self.tables.len()
     }
 
     /// The entries by path, parents before children; where contents are is told from the start of all contents.
-    ///
-    /// # Errors
-    /// None: what is wrong with an image is found when it is parsed.
-    pub fn entries(&self) -> Result<impl Iterator<Item = Stored<'_>>, ImageError> {
+    pub fn entries(&self) -> impl Iterator<Item = Stored<'_>> {
         let before = self.tables.len();
         let from = move |at: usize| at.saturating_sub(before);
-        Ok(self.table()?.stored().map(move |stored| Stored {
+        self.table().stored().map(move |stored| Stored {
             range: from(stored.range.start)..from(stored.range.end),
             ..stored
-        }))
+        })
     }
 
     /// As [`Tree::fingerprint`].
     #[must_use]
     pub fn fingerprint(&self) -> [u8; 32] {
-        self.table().map(Table::fingerprint).unwrap_or_default()
+        self.table().fingerprint()
     }
 
     /// The packed pieces one after the other, the bytes of each, and those of all contents.
     #[must_use]
     pub fn pieces(&self) -> (&'static [u8], &[u32], usize) {
-        (self.pieces, &self.lengths, self.total - self.tables.len())
+        (self.pieces, &self.lengths, self.len())
     }
 
     /// Some of the contents.
@@ -163,7 +168,7 @@ impl Packed {
             wanted: "pieces that can be unpacked".to_owned(),
             found: "damaged ones".to_owned(),
         };
-        let all = self.total - self.tables.len();
+        let all = self.len();
         let mut out = Vec::new();
         let mut at = 0;
         for (n, &len) in self.lengths.iter().enumerate() {
@@ -186,7 +191,7 @@ impl Packed {
     /// When it cannot be unpacked.
     pub fn unpack(&self) -> Result<Vec<u8>, ImageError> {
         let mut image = self.tables.to_vec();
-        image.extend(self.read(0..self.total - self.tables.len())?);
+        image.extend(self.read(0..self.len())?);
         Ok(image)
     }
 }
@@ -195,7 +200,7 @@ impl std::fmt::Debug for Packed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Packed")
             .field("name", &self.name)
-            .field("bytes", &self.total)
+            .field("bytes", &self.layout.total)
             .finish_non_exhaustive()
     }
 }

@@ -77,7 +77,7 @@ fn packed_images_have_the_same_entries_and_give_the_image_back() {
     assert_eq!(found.unpack().unwrap(), bytes);
     let tree = Tree::parse("sample", &bytes).unwrap();
     assert_eq!(found.fingerprint(), tree.fingerprint());
-    let entries: Vec<_> = found.entries().unwrap().collect();
+    let entries: Vec<_> = found.entries().collect();
     assert_eq!(entries.len(), tree.len());
     for (stored, entry) in entries.into_iter().zip(tree.entries()) {
         assert_eq!(
@@ -99,7 +99,7 @@ fn no_page_of_a_file_lies_in_two_pieces() {
     let bytes = tree.finish(sha256).unwrap();
     let packed: &'static [u8] = pack("sizes", &bytes).unwrap().leak();
     let found = Packed::parse("sizes", packed).unwrap();
-    for stored in found.entries().unwrap() {
+    for stored in found.entries() {
         for at in stored.range.clone().step_by(CHUNK) {
             let last = (at + CHUNK).min(stored.range.end) - 1;
             assert_eq!(at / PIECE, last / PIECE, "{stored:?}");
@@ -122,7 +122,7 @@ fn damaged_packed_images_are_refused_or_read_without_a_panic() {
         let Ok(found) = Packed::parse("fuzz", bytes.leak()) else {
             continue;
         };
-        for stored in found.entries().unwrap() {
+        for stored in found.entries() {
             let _ = found.read(stored.range);
         }
         let _ = found.unpack();

@@ -84,8 +84,7 @@ pub(crate) fn add_tree(files: &MemFs, tree: &Packed) -> Result<(), Errno> {
     let (packed, lengths, len) = tree.pieces();
     let pieces = Pieces::new(&ImageBytes::new(packed), lengths, PIECE, len);
     let pieces = pieces.map_err(|_| Errno::EIO)?;
-    let entries = tree.entries().map_err(|_| Errno::EIO)?;
-    for entry in entries.filter(|entry| !entry.path.is_empty()) {
+    for entry in tree.entries().filter(|entry| !entry.path.is_empty()) {
         match entry.kind {
             Kind::Directory => files.add_dir(entry.path, entry.mode)?,
             Kind::File => {

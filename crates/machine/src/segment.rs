@@ -255,7 +255,10 @@ impl Segment for MemorySegment {
         let file = self.object(&mut state)?;
         file.set_len(len)?;
         // What is cut off and grown again is zero: not what it was copied as.
-        *state = State::shared(file);
+        if let State::Shared { last, watch, .. } = &mut *state {
+            *last = Last::Began(Vec::new());
+            watch.lose();
+        }
         self.len.store(len, Ordering::SeqCst);
         Ok(())
     }

@@ -75,15 +75,14 @@ pub(crate) fn open(start: &StartConfig, tcp: &[SocketAddr]) -> Result<Option<Pgl
         let built_in = built_in::snapshot(start);
         let is_first = !std::mem::replace(&mut slot.opened, true);
         match built_in {
-            Some(same) if start.extensions.is_empty() => slot.snapshot = Some(same.clone()),
-            Some(near) if is_first => {
+            Some(near) if is_first && !start.extensions.is_empty() => {
                 drop(slot);
                 let mut session = near.open_at(tcp)?;
                 crate::extensions::create(start, &mut session)?;
                 return Ok(Some(session));
             }
             None if is_first => return Ok(None),
-            _ => slot.snapshot = Some(make(start, built_in)?),
+            _ => slot.snapshot = Some(frozen(start, built_in)?),
         }
     }
     let snapshot = slot.snapshot.clone();
@@ -98,12 +97,17 @@ pub(crate) fn prepare(start: &StartConfig) -> Result<()> {
     };
     let mut slot = lock(&slot);
     if slot.snapshot.is_none() {
-        slot.snapshot = Some(match built_in::snapshot(start) {
-            Some(same) if start.extensions.is_empty() => same.clone(),
-            built_in => make(start, built_in)?,
-        });
+        slot.snapshot = Some(frozen(start, built_in::snapshot(start))?);
     }
     Ok(())
+}
+
+/// What databases of this kind are copies of: the built-in cluster itself, if they differ in nothing.
+fn frozen(start: &StartConfig, built_in: Option<&Snapshot>) -> Result<Snapshot> {
+    match built_in {
+        Some(same) if start.extensions.is_empty() => Ok(same.clone()),
+        near => make(start, near),
+    }
 }
 
 /// A fresh cluster of this kind, frozen: started in full, or from one that is like it but for extensions.
