@@ -43,15 +43,6 @@ pub enum ImageError {
     Start(#[from] StartError),
 }
 
-/// What an image is made for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ImageForm {
-    /// To be small: all of it is packed.
-    Small,
-    /// To be opened quickly: shared memory is as it is, and the image twice as large.
-    Quick,
-}
-
 const SHORT: LoadError = LoadError::Damaged("it ends too early");
 
 /// Reads numbers and bytes with their lengths, from a place on.
@@ -104,7 +95,6 @@ impl Snapshot {
     pub fn to_image(
         &self,
         scope: Scope,
-        form: ImageForm,
         keep: &[&HostStream],
         extra: &[u8],
     ) -> Result<Vec<u8>, ImageError> {
@@ -114,7 +104,6 @@ impl Snapshot {
             trees: &trees()?,
             bases: &[(DATA, world::template_data()?.base())],
             keep,
-            plain_shared_memory: form == ImageForm::Quick,
         })?;
         let mut rest = Vec::with_capacity(kernel.len() + extra.len() + 128);
         let field = |rest: &mut Vec<u8>, bytes: &[u8]| {

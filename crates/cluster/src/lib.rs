@@ -26,7 +26,7 @@ mod world;
 pub use cluster::{Cluster, ShutdownMode};
 pub use data::{DataDirectory, DataEntry};
 pub use error::{BackupError, ConnectError, ShutdownError, SignalError, SnapshotError, StartError};
-pub use image::{FromImage, ImageError, ImageForm};
+pub use image::{FromImage, ImageError};
 pub use options::{ClusterOptions, Durability, Listener, Root, TcpAuth};
 pub use packs::{Pack, PackError, preloaded};
 pub use pglite_oxide_kernel::ExitStatus;

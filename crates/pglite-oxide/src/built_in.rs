@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use pglite_oxide_cluster::{ImageForm, Scope};
+use pglite_oxide_cluster::Scope;
 
 use crate::cache;
 use crate::config::StartConfig;
@@ -40,5 +40,5 @@ fn load() -> Option<Snapshot> {
 #[doc(hidden)]
 pub fn built_in_image() -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
     let snapshot = cache::make(&StartConfig::default(), None)?;
-    Ok(snapshot.image_for(Scope::Build, ImageForm::Quick)?)
+    Ok(snapshot.image_for(Scope::Build)?)
 }

@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use pglite_oxide_cluster::{ImageBytes, ImageForm, Scope};
+use pglite_oxide_cluster::{ImageBytes, Scope};
 
 use crate::kept_file;
 use crate::snapshot::Snapshot;
@@ -105,7 +105,7 @@ impl Making<'_> {
     /// Keeps the snapshot for the processes to come. Failing to is only logged.
     pub(crate) fn keep(self, snapshot: &Snapshot) {
         let path = &self.image.path;
-        let image = match snapshot.image_for(Scope::Executable, ImageForm::Quick) {
+        let image = match snapshot.image_for(Scope::Executable) {
             Ok(image) => image,
             Err(error) => {
                 tracing::debug!(path = %path.display(), %error, "there is no image of this template");

@@ -4,9 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use pglite_oxide_cluster::{
-    FromImage, ImageBytes, ImageError, ImageForm, LoadError, Opened, Scope,
-};
+use pglite_oxide_cluster::{FromImage, ImageBytes, ImageError, LoadError, Opened, Scope};
 
 use crate::connection::{Connection, Seed};
 use crate::connector::Login;
@@ -87,21 +85,17 @@ impl Snapshot {
     /// [`ImageError`], naming what cannot be saved.
     #[doc(hidden)]
     pub fn to_image(&self) -> std::result::Result<Vec<u8>, ImageError> {
-        self.image_for(Scope::Executable, ImageForm::Small)
+        self.image_for(Scope::Executable)
     }
 
     /// The snapshot as bytes for the programs of `scope`.
-    pub(crate) fn image_for(
-        &self,
-        scope: Scope,
-        form: ImageForm,
-    ) -> std::result::Result<Vec<u8>, ImageError> {
+    pub(crate) fn image_for(&self, scope: Scope) -> std::result::Result<Vec<u8>, ImageError> {
         let frozen = &*self.0;
         let extra = serde_json::json!([frozen.session.to_json(), frozen.login.to_json()]);
         let keep = [frozen.session.stream()];
         frozen
             .cluster
-            .to_image(scope, form, &keep, extra.to_string().as_bytes())
+            .to_image(scope, &keep, extra.to_string().as_bytes())
     }
 
     /// The snapshot of an image that this program made, in this process or another one.

@@ -180,18 +180,9 @@ pub struct BlobWriter {
     sizes: Vec<Size>,
     packed: Vec<u8>,
     plain: Vec<u8>,
-    /// Shared memory is written as it is.
-    plain_shared_memory: bool,
 }
 
 impl BlobWriter {
-    pub(super) fn new(plain_shared_memory: bool) -> Self {
-        Self {
-            plain_shared_memory,
-            ..Self::default()
-        }
-    }
-
     /// Adds a piece, packed if that makes it smaller; its number.
     pub fn add(&mut self, bytes: &[u8]) -> u32 {
         let packed = lz4_flex::block::compress(bytes);
@@ -205,11 +196,9 @@ impl BlobWriter {
         self.number(bytes.len(), packed, false)
     }
 
-    /// Adds a piece of shared memory, whole pages: see [`super::SaveOptions::plain_shared_memory`].
+    /// Adds a piece of shared memory, whole pages, as it is: larger, and nothing to unpack where the first process to run maps all of them. Everything else is packed: most processes never
+    /// run, and hardly a file is read.
     pub fn add_shared_memory(&mut self, bytes: &[u8]) -> u32 {
-        if !self.plain_shared_memory {
-            return self.add(bytes);
-        }
         self.plain.extend_from_slice(bytes);
         self.number(bytes.len(), bytes.len() as u64, true)
     }
@@ -396,7 +385,7 @@ mod tests {
 
     #[test]
     fn a_file_serves_as_well_until_it_is_cut_short() {
-        let mut writer = BlobWriter::new(true);
+        let mut writer = BlobWriter::default();
         let (one, two) = (vec![7; 100_000], vec![8; 70_000]);
         writer.add(&one);
         writer.add_shared_memory(&two);
@@ -429,7 +418,7 @@ mod tests {
 
     #[test]
     fn plain_pieces_lie_together_before_all_others() {
-        let mut writer = BlobWriter::new(true);
+        let mut writer = BlobWriter::default();
         let (one, two) = (vec![1; 8192], vec![2; 4096]);
         for bytes in [&one, &two] {
             writer.add(&[9; 5000]);

@@ -9,7 +9,7 @@
 //! head     sizes of everything after it (postcard)
 //! record   a KernelRecord (postcard), LZ4
 //! zeros    up to a multiple of ALIGNMENT
-//! pages    those of shared memory, if they are stored as they are, to be mapped from here
+//! pages    those of shared memory as they are, to be mapped from here
 //! pieces   other pages and contents of files, each LZ4 by itself or as it is: read and unpacked when they are wanted
 //! ```
 //!
@@ -122,9 +122,6 @@ pub struct SaveOptions<'a> {
     pub bases: &'a [(&'a str, &'a MemFs)],
     /// Connections that go on, their ends of the host.
     pub keep: &'a [&'a HostStream],
-    /// Pages of shared memory are written as they are: larger, and nothing to unpack where the first process to run maps all of them. Everything else is packed all the same:
-    /// most processes never run, and hardly a file is read.
-    pub plain_shared_memory: bool,
 }
 
 /// What a kernel that is loaded gets from the program: the same as [`SaveOptions`] named.

@@ -55,7 +55,7 @@ impl<'a> Saver<'a> {
         let mut this = Self {
             options,
             frozen_at,
-            blobs: BlobWriter::new(options.plain_shared_memory),
+            blobs: BlobWriter::default(),
             objects: Vec::new(),
             files: HashMap::new(),
             opens: HashMap::new(),
