@@ -74,8 +74,10 @@ fn every_extension_works_on_a_temporary_database_and_on_its_fork() {
             // Slots stay with the original.
             let drop_slots = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots";
             db.exec(drop_slots, None)?;
-            let mut fork = db.fork()?;
-            found.extend(run(&mut fork, "two", pairs));
+            let fork = db.fork()?;
+            // Some keep a state in the session.
+            let mut session = fork.connector().connect()?;
+            found.extend(run(&mut session, "two", pairs));
             Ok(found)
         });
         let found = found.unwrap_or_else(|error| vec![error.to_string()]);
