@@ -10,6 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use super::cxx::library_of_compiler;
 use super::library::{Constants, Shape};
 use super::parallel::{Compilations, object_name};
 use super::{GuestCtx, flags, link_library, side_cc, symbols};
@@ -285,9 +286,4 @@ fn includes(command: &mut Command, source: &Path) {
     for dir in ["common", "i18n"] {
         command.arg("-I").arg(source.join(dir));
     }
-}
-
-/// Where the compiler's package has its libraries.
-fn library_of_compiler(ctx: &GuestCtx<'_>) -> PathBuf {
-    ctx.zig.parent().unwrap_or(Path::new("")).join("lib")
 }
