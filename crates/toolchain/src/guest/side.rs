@@ -19,6 +19,7 @@ use anyhow::{Context as _, Result, bail};
 use super::core::{Core, Name, Names, without_wrappers};
 use super::emscripten::{self, Foreign, Provided};
 use super::library::{Constants, Shape};
+use super::parallel::Compilations;
 use super::rewrite::{self, Made};
 use super::{GuestCtx, Marks, compile, fences, flags};
 use crate::process;
@@ -227,11 +228,14 @@ pub fn build(
             side.name
         );
     }
-    let source = translate(ctx, side, server, marks, out)?;
-    let mut objects = vec![source.with_extension("o")];
-    let mut command = native_cc(ctx, server, target)?;
-    command.arg("-c").arg(&source).arg("-o").arg(&objects[0]);
-    process::logged(&mut command, ctx.log)?;
+    let pieces = pieces(side.wasm)?;
+    ctx.bar.message("translating");
+    let mut all = Compilations::default();
+    for source in translate(ctx, side, server, marks, pieces, out)? {
+        let command = native_cc(ctx, server, target)?;
+        all.add(command, &source, source.with_extension("o"));
+    }
+    let mut objects = all.run(ctx)?;
     if let Some(native) = side.native {
         let object = out.join("native.o");
         let mut command = native_cc(ctx, server, target)?;
@@ -264,7 +268,7 @@ pub fn build_pack(
     }
     missing(server.core, side.shape)
         .with_context(|| format!("{} cannot be a part of this server", side.name))?;
-    let source = translate(ctx, side, server, marks, out)?;
+    let sources = translate(ctx, side, server, marks, 1, out)?;
     let mut command = native_cc(ctx, server, target)?;
     command
         .arg("-I")
@@ -275,7 +279,7 @@ pub fn build_pack(
         command.args(["-Wl,-z,defs", "-Wl,-s"]);
     }
     command
-        .arg(&source)
+        .args(&sources)
         .arg("-o")
         .arg(out.join(format!("{}.so", side.name)));
     process::logged(&mut command, ctx.log)
@@ -306,48 +310,57 @@ pub fn archive_name(name: &str) -> String {
     format!("libpglite_ext_{}.a", identifier(name))
 }
 
-/// wasm2c and the rewrites; returns the C file.
+/// Bytes of wasm from which on a module is cut into pieces, so that all processors compile it and none needs the memory for all of it.
+const LARGE: u64 = 2 << 20;
+
+/// How many.
+const PIECES: u32 = 8;
+
+fn pieces(wasm: &Path) -> Result<u32> {
+    let size = fs::metadata(wasm)
+        .with_context(|| format!("reading {}", wasm.display()))?
+        .len();
+    Ok(if size < LARGE { 1 } else { PIECES })
+}
+
+/// wasm2c and the rewrites; returns the C files.
 fn translate(
     ctx: &GuestCtx<'_>,
     side: Side<'_>,
     server: Server<'_>,
     marks: Marks<'_>,
+    pieces: u32,
     out: &Path,
-) -> Result<PathBuf> {
+) -> Result<Vec<PathBuf>> {
     // wasm2c would double the underscores.
     let module: String = side
         .name
         .chars()
         .filter(char::is_ascii_alphanumeric)
         .collect();
-    let source = out.join(format!("{module}.c"));
+    let whole = out.join(format!("{module}.c"));
     let mut command = Command::new(ctx.wabt.join("bin/wasm2c"));
     command
-        .args(["--enable-threads", "-n", &module, "-o"])
-        .arg(&source)
+        .args(["--enable-threads", "-n", &module])
+        .args((pieces > 1).then(|| format!("--num-outputs={pieces}")))
+        .arg("-o")
+        .arg(&whole)
         .arg(side.wasm);
     process::logged(&mut command, ctx.log)?;
-    let header = source.with_extension("h");
+    let header = whole.with_extension("h");
     let declared = fs::read_to_string(&header)?;
     let imports = Imports::read(&declared, &module, side, server)?;
     fs::write(&header, imports.header(&declared))?;
 
-    let text = fs::read_to_string(&source)?;
-    let mut exports = Names::default();
-    let text = without_wrappers(&text, &mut exports)?;
-    let text = imports.source(&text, &module, &tag(side.binding, server.names))?;
-    let mut made = Made::default();
-    let text = rewrite::header(&rewrite::source(&text, &mut made)?, &mut made)?;
-    let counts = fences::count(&fs::read(side.wasm)?)?;
-    if (made.atomics, made.fences) != (counts.accesses, counts.fences) {
-        bail!(
-            "{counts:?} in {}, but {made:?} in its translation",
-            side.name
-        );
-    }
-    if let Some(line) = text.lines().find(|line| line.contains("instance->w2c_")) {
-        bail!("this use of the instance is not known: {}", line.trim());
-    }
+    // What is there once (globals, exports, tables) is in the first piece; what each begins with, in a header that each includes.
+    let sources: Vec<PathBuf> = if pieces == 1 {
+        vec![whole]
+    } else {
+        (0..pieces)
+            .map(|piece| out.join(format!("{module}_{piece}.c")))
+            .collect()
+    };
+    let common = (pieces > 1).then(|| out.join(format!("{module}-impl.h")));
     let head = match side.binding {
         Binding::Linked(place) => format!(
             "#include \"postgres.h\"\n#define PGL_MAIN(instance) ((w2c_postgres *)(instance))\n#define PGL_MEMORY_BASE {}u\n#define PGL_TABLE_BASE {}u\n",
@@ -355,14 +368,42 @@ fn translate(
         ),
         Binding::Loaded => fs::read_to_string(ctx.guest.join(PACK_HEAD))?,
     };
-    let glue = imports.glue(ctx, side, &module, server, &exports, marks)?;
+    let (tag_declared, tag) = tag(side.binding, server.names);
+    let mut exports = Names::default();
+    let mut globals_of = BTreeMap::new();
+    let mut made = Made::default();
+    for (index, path) in sources.iter().chain(&common).enumerate() {
+        let mut text = fs::read_to_string(path)?;
+        if index == 0 {
+            text = without_wrappers(&text, &mut exports)?;
+            globals_of = globals(&text, &module, &imports.constants)?;
+        }
+        let text = imports.source(&text, &module, &tag, &globals_of)?;
+        let mut text = rewrite::header(&rewrite::source(&text, &mut made)?, &mut made)?;
+        if let Some(line) = text.lines().find(|line| line.contains("instance->w2c_")) {
+            bail!("this use of the instance is not known: {}", line.trim());
+        }
+        if Some(path) == common.as_ref().or(sources.first()) {
+            text = format!("{head}{tag_declared}\n{text}");
+        }
+        if index == 0 {
+            text += &imports.glue(ctx, side, &module, server, &exports, marks)?;
+        }
+        fs::write(path, text)?;
+    }
+    let counts = fences::count(&fs::read(side.wasm)?)?;
+    if (made.atomics, made.fences) != (counts.accesses, counts.fences) {
+        bail!(
+            "{counts:?} in {}, but {made:?} in its translation",
+            side.name
+        );
+    }
     if side.shape.constants.is_some() {
         let file = Constants::FILE;
         fs::copy(side.wasm.with_file_name(file), out.join(file))
             .with_context(|| format!("the constants of {}", side.name))?;
     }
-    fs::write(&source, head + &text + &glue)?;
-    Ok(source)
+    Ok(sources)
 }
 
 /// How longjmp's tag is declared, and the expression for its address.
@@ -526,9 +567,9 @@ impl Imports {
         &self,
         text: &str,
         module: &str,
-        (tag_declared, tag): &(String, String),
+        tag: &str,
+        globals: &BTreeMap<String, String>,
     ) -> Result<String> {
-        let globals = globals(text, module, &self.constants)?;
         let instantiate = format!("void wasm2c_{module}_instantiate(");
         let mut out = String::with_capacity(text.len());
         let mut lines = text.lines();
@@ -559,12 +600,12 @@ impl Imports {
                 line = line.replace("w2c_env_0x5F_c_longjmp", tag);
             }
             if line.contains("instance->") {
-                line = self.instance_in(&line, &globals)?;
+                line = self.instance_in(&line, globals)?;
             }
             out.push_str(&line);
             out.push('\n');
         }
-        Ok(format!("{tag_declared}\n{out}"))
+        Ok(out)
     }
 
     fn instance_in(&self, line: &str, globals: &BTreeMap<String, String>) -> Result<String> {
