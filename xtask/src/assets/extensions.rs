@@ -1,7 +1,7 @@
 //! The steps of the extensions.
 //!
 //! ```text
-//!               libcrypto -\
+//!        static libraries -\
 //! source -> extension-NAME -> library-NAME -> side-NAME (needs the server, linked and translated)
 //!                    `-> files-NAME (an image of what is installed)
 //! ```
@@ -15,15 +15,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use crate::cache::{Output, Record};
-use crate::extensions::{Catalogue, Extension, LIBCRYPTO};
+use crate::extensions::{Catalogue, Extension};
 use crate::fetch::{Pinned, pins};
 use crate::fingerprint::Inputs;
 use crate::guest::{self, Core, Names, Shape, side};
+use crate::process;
 
 use pglite_oxide_toolchain::builder::Server;
 use pglite_oxide_toolchain::{Builder, Toolbox};
 
 use super::share;
+use super::static_libraries::StaticLibraries;
 
 /// A built extension.
 #[derive(Clone)]
@@ -52,18 +54,31 @@ struct Module {
     native: Option<PathBuf>,
 }
 
-/// Builds every extension of the catalogue that is not blocked.
-pub(super) fn build(builder: &Builder<'_>, toolbox: &Toolbox, base: &Server) -> Result<Extensions> {
+/// Builds every extension of the catalogue that is not blocked; of those that are built on request, the ones in `requested`.
+pub(super) fn build(
+    builder: &Builder<'_>,
+    toolbox: &Toolbox,
+    base: &Server,
+    requested: &[String],
+) -> Result<Extensions> {
     let guest = builder.guest_dir();
     let catalogue = Catalogue::read(guest)?;
+    catalogue.check_requested(requested)?;
     let mut all = Extensions::default();
     let mut modules = Vec::new();
-    let libcrypto = libcrypto(builder, toolbox, base, &catalogue)?;
-    if let Some(libcrypto) = &libcrypto {
-        all.records.push(libcrypto.record.clone());
-        all.sources.push(pins::OPENSSL);
-    }
-    for extension in catalogue.built() {
+    let (always, wanted): (Vec<&Extension>, Vec<&Extension>) = catalogue
+        .built()
+        .filter(|extension| !extension.on_request || requested.contains(&extension.name))
+        .partition(|extension| !extension.on_request);
+    let extensions = [always, wanted].concat();
+    let statics = StaticLibraries::build(builder, toolbox, base, &catalogue, &extensions)?;
+    all.records.extend(statics.records());
+    all.sources.extend(statics.sources.iter().copied());
+    for extension in extensions {
+        // The last of those that are always built, so that its place, and with it its object, is the same whatever is asked for.
+        if extension.on_request && !all.built.contains_key(guest::ICU) {
+            modules.push(icu(builder, toolbox, base, &mut all)?);
+        }
         let mut sources: Vec<_> = catalogue.pinned(extension)?.into_iter().collect();
         for source in &extension.with {
             sources.push(catalogue.pin(source)?);
@@ -76,7 +91,12 @@ pub(super) fn build(builder: &Builder<'_>, toolbox: &Toolbox, base: &Server) -> 
             }
         }
         let tree = tree(builder, toolbox, &catalogue, extension)?;
-        let image = image(builder, extension, &tree)?;
+        let linked: Vec<String> = extension
+            .libraries()
+            .into_iter()
+            .flat_map(|library| library.links)
+            .collect();
+        let image = image(builder, extension, &tree, &statics.get(&linked)?)?;
         all.records
             .extend([tree.record.clone(), image.record.clone()]);
         all.built.insert(
@@ -105,16 +125,15 @@ pub(super) fn build(builder: &Builder<'_>, toolbox: &Toolbox, base: &Server) -> 
                 continue;
             }
             let recipe = library.recipe();
-            let mut inputs = guest::library_inputs(&recipe)
+            let mut inputs = guest::library_inputs(guest, &recipe)?
                 .value("compiler", pins::wheel("ziglang")?.sha256)
                 .step(&tree)
                 .step(&base.libc)
                 .step(&base.postgres);
             let mut links = Vec::new();
-            if library.links.iter().any(|name| name == LIBCRYPTO) {
-                let libcrypto = libcrypto.as_ref().context("libcrypto was not built")?;
-                inputs = inputs.step(libcrypto);
-                links.push(libcrypto.dir.clone());
+            for output in statics.get(&library.links)? {
+                inputs = inputs.step(output);
+                links.push(output.dir.clone());
             }
             let step = format!("library-{}", library.name);
             let built = builder.recipe(toolbox, &step, inputs, false, |context, place| {
@@ -138,7 +157,9 @@ pub(super) fn build(builder: &Builder<'_>, toolbox: &Toolbox, base: &Server) -> 
             });
         }
     }
-    modules.push(icu(builder, toolbox, base, &mut all)?);
+    if !all.built.contains_key(guest::ICU) {
+        modules.push(icu(builder, toolbox, base, &mut all)?);
+    }
     place_and_compile(builder, toolbox, base, &modules, &mut all)?;
     Ok(all)
 }
@@ -158,7 +179,7 @@ impl Extensions {
     }
 }
 
-/// ICU: the last module in memory, so that its constants are in nobody's way.
+/// ICU: the last module in memory of those that are always built, so that its constants are in nobody's way.
 fn icu(
     builder: &Builder<'_>,
     toolbox: &Toolbox,
@@ -183,38 +204,16 @@ fn icu(
     })
 }
 
-/// OpenSSL's libcrypto, if an extension needs it.
-fn libcrypto(
+/// The prepared directories of all built extensions; of those that are built on request, the ones in `requested`.
+pub(super) fn trees(
     builder: &Builder<'_>,
-    toolbox: &Toolbox,
-    base: &Server,
-    catalogue: &Catalogue,
-) -> Result<Option<Output>> {
-    let mut libraries = catalogue.built().flat_map(Extension::libraries);
-    if !libraries.any(|library| library.links.iter().any(|name| name == LIBCRYPTO)) {
-        return Ok(None);
-    }
-    let inputs = guest::libcrypto_inputs(builder.guest_dir())?
-        .value("openssl", pins::OPENSSL.sha256)
-        .value("compiler", pins::wheel("ziglang")?.sha256)
-        .step(&base.libc);
-    if let Some(found) = builder.cache().find(LIBCRYPTO, &inputs) {
-        return Ok(Some(found));
-    }
-    let source = builder.source(&pins::OPENSSL)?;
-    builder
-        .recipe(toolbox, LIBCRYPTO, inputs, false, |context, place| {
-            guest::libcrypto(context, &source.dir, &base.libc.dir, place.dir)
-        })
-        .map(Some)
-}
-
-/// The prepared directories of all built extensions.
-pub(super) fn trees(builder: &Builder<'_>) -> Result<BTreeMap<String, PathBuf>> {
+    requested: &[String],
+) -> Result<BTreeMap<String, PathBuf>> {
     let toolbox = builder.toolbox()?;
     let catalogue = Catalogue::read(builder.guest_dir())?;
     catalogue
         .built()
+        .filter(|extension| !extension.on_request || requested.contains(&extension.name))
         .map(|extension| {
             let tree = tree(builder, &toolbox, &catalogue, extension)?;
             Ok((extension.name.clone(), tree.dir))
@@ -249,23 +248,42 @@ fn tree(
     for name in &extension.with {
         with.push((name.clone(), builder.source(&catalogue.pin(name)?)?.dir));
     }
+    let with_protoc_c = if recipe.needs_protoc_c() {
+        Some(toolbox.with_protoc_c(builder.cache())?)
+    } else {
+        None
+    };
+    let toolbox = with_protoc_c.as_ref().unwrap_or(toolbox);
     builder.recipe(toolbox, &step, inputs, false, |context, place| {
         guest::extension_tree(context, &recipe, &source, &with, place.dir)
     })
 }
 
-/// What the extension installs, as an image of files below `/pgsql`.
-fn image(builder: &Builder<'_>, extension: &Extension, tree: &Output) -> Result<Output> {
+/// What the extension installs, as an image of files below `/pgsql`: its own, and what the static libraries have in `share`.
+fn image(
+    builder: &Builder<'_>,
+    extension: &Extension,
+    tree: &Output,
+    linked: &[&Output],
+) -> Result<Output> {
     let libraries: Vec<String> = extension
         .libraries()
         .into_iter()
         .map(|library| library.name)
         .collect();
-    let inputs = Inputs::new()
+    let mut inputs = Inputs::new()
         .value("layout", 2)
         .value("share", extension.describe_share())
         .value("libraries", libraries.join(" "))
         .step(tree);
+    let shared: Vec<&Output> = linked
+        .iter()
+        .copied()
+        .filter(|output| output.join("share").is_dir())
+        .collect();
+    for output in &shared {
+        inputs = inputs.step(output);
+    }
     let step = format!("files-{}", extension.name);
     builder.cache().step(&step, inputs, false, |place| {
         let files = place.dir.join("files");
@@ -287,6 +305,13 @@ fn image(builder: &Builder<'_>, extension: &Extension, tree: &Output) -> Result<
                 let name = path.file_name().context("a file's name")?;
                 fs::copy(&path, to.join(name))?;
             }
+        }
+        for output in &shared {
+            let (from, to) = (output.join("share"), files.join("share"));
+            fs::create_dir_all(&to)?;
+            let mut command = std::process::Command::new("cp");
+            command.arg("-R").arg(from.join(".")).arg(to);
+            process::logged(&mut command, place.log)?;
         }
         for library in &libraries {
             let dir = files.join("lib");
