@@ -20,13 +20,14 @@ pub const JSON_C: &str = "json-c";
 /// What `links` of the catalogue calls protobuf-c.
 pub const PROTOBUF_C: &str = "protobuf-c";
 
-/// json-c's configuration for musl. Where `endian.h` and the like are, it finds out by itself; its seed is asked of the kernel.
+/// json-c's configuration for musl. Where `endian.h` and the like are, it finds out by itself; its seed is asked of the kernel. It changes no locale: the server's
+/// numbers are always C's.
 const JSON_C_CONFIG: &str = "\
 #define HAVE_DECL_INFINITY 1\n#define HAVE_DECL_ISINF 1\n#define HAVE_DECL_ISNAN 1\n#define HAVE_DECL_NAN 1\n#define HAVE_FCNTL_H 1\n\
-#define HAVE_LIMITS_H 1\n#define HAVE_LOCALE_H 1\n#define HAVE_OPEN 1\n#define HAVE_SETLOCALE 1\n#define HAVE_SNPRINTF 1\n#define HAVE_STDARG_H 1\n\
+#define HAVE_LIMITS_H 1\n#define HAVE_OPEN 1\n#define HAVE_SNPRINTF 1\n#define HAVE_STDARG_H 1\n\
 #define HAVE_STRCASECMP 1\n#define HAVE_STRDUP 1\n#define HAVE_STRERROR 1\n#define HAVE_STRINGS_H 1\n#define HAVE_STRING_H 1\n#define HAVE_STRNCASECMP 1\n\
 #define HAVE_STRTOLL 1\n#define HAVE_STRTOULL 1\n#define HAVE_SYS_PARAM_H 1\n#define HAVE_SYS_STAT_H 1\n#define HAVE_SYS_TYPES_H 1\n#define HAVE_UNISTD_H 1\n\
-#define HAVE_USELOCALE 1\n#define HAVE_VASPRINTF 1\n#define HAVE_VPRINTF 1\n#define HAVE_VSNPRINTF 1\n#define JSON_C_HAVE_INTTYPES_H 1\n\
+#define HAVE_VASPRINTF 1\n#define HAVE_VPRINTF 1\n#define HAVE_VSNPRINTF 1\n#define JSON_C_HAVE_INTTYPES_H 1\n\
 #define SIZEOF_INT 4\n#define SIZEOF_INT64_T 8\n#define SIZEOF_LONG 4\n#define SIZEOF_LONG_LONG 8\n#define SIZEOF_SIZE_T 4\n#define SIZEOF_SSIZE_T 4\n\
 #define STDC_HEADERS 1\n";
 
