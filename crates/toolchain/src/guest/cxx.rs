@@ -106,7 +106,7 @@ pub(super) fn describe() -> String {
 
 /// All that decides on the library, besides.
 pub(super) fn describe_library() -> String {
-    [&[LIBCXX_SOURCES, LIBCXXABI_SOURCES], BUILDING, UNWINDER]
+    [BUILDING, UNWINDER, &[LIBCXX_SOURCES, LIBCXXABI_SOURCES]]
         .concat()
         .join(" ")
 }
