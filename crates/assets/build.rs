@@ -1,6 +1,7 @@
 //! Finds the tree images and tells the crate where they are.
 
 use std::error::Error;
+use std::path::Path;
 
 use pglite_oxide_asset_locator::{self as locator, Assets, build};
 
@@ -35,5 +36,30 @@ fn locate(assets: &Assets) -> Result<(), Box<dyn Error>> {
             image.fingerprint
         );
     }
+    embed_cluster(assets, template)?;
     build::embed_extensions(assets)
+}
+
+/// The frozen cluster that began as this template, if these sources wrote it.
+fn embed_cluster(assets: &Assets, template: &str) -> Result<(), Box<dyn Error>> {
+    println!("cargo::rustc-check-cfg=cfg(pglite_oxide_cluster)");
+    let Some(cluster) = assets.manifest.clusters.get(template) else {
+        return Ok(());
+    };
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    if let Some((sources, read)) = locator::sources(&workspace)? {
+        for path in read {
+            println!("cargo::rerun-if-changed={}", path.display());
+        }
+        if sources != cluster.sources {
+            // A checkout in the middle of a change: databases start in full until `cargo xtask assets` makes it anew.
+            return Ok(());
+        }
+    }
+    println!("cargo::rustc-cfg=pglite_oxide_cluster");
+    println!(
+        "cargo::rustc-env=PGLITE_OXIDE_CLUSTER_IMAGE={}",
+        assets.dir.join(&cluster.file).display()
+    );
+    Ok(())
 }

@@ -10,7 +10,7 @@
 #include <string.h>
 #include "dl_table.h"
 
-const struct guest_linked_library *guest_linked_libraries;
+struct guest_linked_list guest_linked_libraries;
 
 static char message[256];
 static int failed;
@@ -29,7 +29,7 @@ void *dlopen(const char *file, int mode)
 	for (const struct guest_library *library = guest_libraries; file && library->name; library++)
 		if (same_library(library->name, file))
 			return (void *)library;
-	for (const struct guest_linked_library *linked = guest_linked_libraries; file && linked; linked = linked->next)
+	for (const struct guest_linked_library *linked = guest_linked_libraries.first; file && linked; linked = linked->next)
 		if (same_library(linked->library.name, file))
 			return (void *)&linked->library;
 	failed = 1;

@@ -23,8 +23,15 @@ struct guest_linked_library {
 
 /*
  * The side modules that are linked into the host program: a list that is made before the program's image is frozen
- * (guest/extensions/library.c.in).
+ * (guest/extensions/library.c.in). Its head has pages of its own on any host: a frozen cluster that is opened in
+ * another program (machine/saved.rs) replaces whole pages, and its processes must find that program's list.
  */
-extern const struct guest_linked_library *guest_linked_libraries;
+#define GUEST_HOST_PAGE 65536
+struct guest_linked_list {
+	const struct guest_linked_library *first;
+	char unused[GUEST_HOST_PAGE - sizeof(void *)];
+} __attribute__((aligned(GUEST_HOST_PAGE)));
+
+extern struct guest_linked_list guest_linked_libraries;
 
 #endif

@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PGL_ABI_VERSION 5u
+#define PGL_ABI_VERSION 6u
 #define PGL_INSTANCE_SPAN 0x100000u
 #define PGL_CONTEXT_SPAN 0x10000u
 /* bytes of linear memory a module may touch: 65,535 wasm pages */
@@ -88,6 +88,14 @@ struct pgl_module {
 	void (*relocate)(struct pgl_context *context, const void *old, const void *new_, size_t span);
 	/* leaves the guest from a signal handler: only while the thread runs guest code, never over Rust frames */
 	void (*unwind)(struct pgl_context *context, int code);
+	/*
+	 * Code and constants that keep their distances from these in whatever program the module is linked into: all that
+	 * `resume` may run of the module. NULL if the linker may move each function by itself.
+	 */
+	const char *code_start;
+	const char *code_end;
+	const char *constants_start;
+	const char *constants_end;
 };
 
 /*

@@ -95,18 +95,29 @@ static inline uint32_t pgl_memchr(uint8_t *base, uint32_t from, uint32_t byte, u
 #define PGL_NATIVE_strlen return (uint32_t)strlen((const char *)PGL_BASE(instance) + var_p0);
 #define PGL_NATIVE_strcmp return (uint32_t)strcmp((const char *)PGL_BASE(instance) + var_p0, (const char *)PGL_BASE(instance) + var_p1);
 
-/* CRC-32C with the processor's instruction (runtime.c) */
-bool pgl_has_crc32c(void);
+/* What this processor can do (runtime.c): asked once, then remembered with PGL_CPU_KNOWN. */
+enum { PGL_CPU_KNOWN = 1, PGL_CPU_CRC32C = 2, PGL_CPU_AVX2_FMA = 4 };
+extern _Atomic unsigned pgl_cpu_features;
+unsigned pgl_cpu_ask(void);
+static inline bool pgl_cpu_has(unsigned feature)
+{
+	unsigned known = __c11_atomic_load(&pgl_cpu_features, __ATOMIC_RELAXED);
+
+	return ((LIKELY(known) ? known : pgl_cpu_ask()) & feature) != 0;
+}
+
+/* CRC-32C with the processor's instruction (runtime.c): only where PGL_CPU_CRC32C says so */
 uint32_t pgl_crc32c(uint32_t crc, const uint8_t *data, size_t length);
 #define PGL_NATIVE_pg_comp_crc32c_sb8                                                          \
-	if (pgl_has_crc32c()) {                                                                \
+	if (pgl_cpu_has(PGL_CPU_CRC32C)) {                                                     \
 		if (UNLIKELY((uint64_t)var_p1 + var_p2 > PGL_MEMORY_SIZE))                     \
 			wasm_rt_trap(WASM_RT_TRAP_OOB);                                        \
 		return pgl_crc32c(var_p0, PGL_BASE(instance) + var_p1, var_p2);                \
 	}
 
 /* bytes of native stack in use: what the import kernel.stack_depth answers */
-#define pgl_stack_depth(instance) ((uint32_t)(PGL_CONTEXT(instance)->stack_base - (char *)__builtin_frame_address(0)))
+#define pgl_context_depth(context) ((uint32_t)((context)->stack_base - (char *)__builtin_frame_address(0)))
+#define pgl_stack_depth(instance) pgl_context_depth(PGL_CONTEXT(instance))
 
 /* the memory that w2c_env_memory answers: set while a module is instantiated */
 extern _Thread_local wasm_rt_memory_t *pgl_instantiating;

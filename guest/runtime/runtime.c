@@ -117,12 +117,10 @@ uint32_t w2c_kernel_syscall(struct w2c_kernel *kernel, uint32_t number, uint32_t
 	}
 }
 
-/* calls of it are rewritten to pgl_stack_depth; this is for the address that wasm2c takes */
+/* calls of it are rewritten to pgl_stack_depth; this is for the wrapper that wasm2c writes */
 uint32_t w2c_kernel_stack_depth(struct w2c_kernel *kernel)
 {
-	struct pgl_context *context = (struct pgl_context *)kernel;
-
-	return (uint32_t)(context->stack_base - (char *)__builtin_frame_address(0));
+	return pgl_context_depth((struct pgl_context *)kernel);
 }
 
 void pgl_load_exception(struct pgl_context *context, const void *tag, uint32_t size, const void *values)
@@ -158,15 +156,26 @@ bool wasm_rt_is_initialized(void)
 	return true;
 }
 
-#if defined(__x86_64__)
-bool pgl_has_crc32c(void)
-{
-	static _Atomic int known; /* 1: no, 2: yes */
-	uint32_t a, b, c, d;
+_Atomic unsigned pgl_cpu_features;
 
-	if (!known)
-		known = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_SSE4_2) ? 2 : 1;
-	return known == 2;
+#if defined(__x86_64__)
+unsigned pgl_cpu_ask(void)
+{
+	unsigned found = PGL_CPU_KNOWN;
+	uint32_t a, b, c, d, low, high;
+
+	if (__get_cpuid(1, &a, &b, &c, &d)) {
+		if (c & bit_SSE4_2)
+			found |= PGL_CPU_CRC32C;
+		/* the operating system must keep the wide registers, too */
+		if ((c & bit_FMA) && (c & bit_OSXSAVE) && (c & bit_AVX)) {
+			__asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+			if ((low & 6) == 6 && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2))
+				found |= PGL_CPU_AVX2_FMA;
+		}
+	}
+	pgl_cpu_features = found;
+	return found;
 }
 
 __attribute__((target("sse4.2,crc32"))) uint32_t pgl_crc32c(uint32_t crc, const uint8_t *data, size_t length)
@@ -185,10 +194,10 @@ __attribute__((target("sse4.2,crc32"))) uint32_t pgl_crc32c(uint32_t crc, const 
 	return crc;
 }
 #else
-/* not every processor of these has the instruction, and asking differs by system */
-bool pgl_has_crc32c(void)
+/* not every processor of these has the instructions, and asking differs by system */
+unsigned pgl_cpu_ask(void)
 {
-	return false;
+	return pgl_cpu_features = PGL_CPU_KNOWN;
 }
 
 uint32_t pgl_crc32c(uint32_t crc, const uint8_t *data, size_t length)

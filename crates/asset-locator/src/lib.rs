@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod build;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,8 +15,10 @@ use std::{env, fs, io};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use sources::sources;
+
 /// The version of the manifest's form; readers refuse any other.
-pub const MANIFEST_VERSION: u32 = 2;
+pub const MANIFEST_VERSION: u32 = 4;
 /// The manifest's name in a directory of assets.
 pub const MANIFEST_FILE: &str = "manifest.json";
 /// Where published packages have their assets, in a directory named after the target.
@@ -103,6 +106,17 @@ pub struct ImageFile {
     pub bytes: u64,
 }
 
+/// One frozen cluster among the assets.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ClusterFile {
+    /// The file, relative to the manifest.
+    pub file: String,
+    /// The [`sources`] of the program that wrote it: others may not understand it.
+    pub sources: String,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
 /// One input from outside.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Input {
@@ -179,8 +193,24 @@ pub struct Manifest {
     pub extensions: BTreeMap<String, ExtensionFiles>,
     /// Tree images by name (`share`, `template`, `template-icu`). No templates before they are made.
     pub images: BTreeMap<String, ImageFile>,
+    /// Frozen clusters by the name of the template they began as. None before they are made, and where the compiled modules have no use for them.
+    pub clusters: BTreeMap<String, ClusterFile>,
     /// Sizes in bytes of all files.
     pub sizes: BTreeMap<String, u64>,
+}
+
+impl Manifest {
+    /// All files that it names, relative to it.
+    pub fn files(&self) -> impl Iterator<Item = &String> {
+        let images = self.images.values().map(|image| &image.file);
+        let clusters = self.clusters.values().map(|cluster| &cluster.file);
+        let extensions = self.extensions.values().flat_map(|extension| {
+            let image = extension.image.iter().map(|image| &image.file);
+            image.chain(extension.libraries.values())
+        });
+        let libraries = self.libraries.values();
+        libraries.chain(images).chain(clusters).chain(extensions)
+    }
 }
 
 /// A directory of assets and its manifest.
@@ -263,15 +293,7 @@ pub fn open(dir: &Path) -> Result<Assets, LocateError> {
     }
     let manifest: Manifest =
         serde_json::from_value(value).map_err(|error| form(error.to_string()))?;
-    for file in manifest
-        .libraries
-        .values()
-        .chain(manifest.images.values().map(|image| &image.file))
-        .chain(manifest.extensions.values().flat_map(|extension| {
-            let image = extension.image.iter().map(|image| &image.file);
-            image.chain(extension.libraries.values())
-        }))
-    {
+    for file in manifest.files() {
         let file = dir.join(file);
         if !file.is_file() {
             return Err(form(format!("{} is not there", file.display())));

@@ -4,8 +4,8 @@ use std::fs;
 
 use pglite_oxide_asset_locator::{LocateError, MANIFEST_FILE, PREBUILT, open, prebuilt};
 
-const GOOD: &str = r#"{"version": 2, "fingerprint": "f", "target": "t", "inputs": [], "steps": [], "libraries": {"postgres": "lib/libp.a"}, "extensions": {},
-    "images": {"share": {"file": "share.img", "fingerprint": "0", "bytes": 3}}, "sizes": {}}"#;
+const GOOD: &str = r#"{"version": 4, "fingerprint": "f", "target": "t", "inputs": [], "steps": [], "libraries": {"postgres": "lib/libp.a"}, "extensions": {},
+    "images": {"share": {"file": "share.img", "fingerprint": "0", "bytes": 3}}, "clusters": {}, "sizes": {}}"#;
 
 fn directory(manifest: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -37,15 +37,15 @@ fn finds_what_is_there_and_names_what_is_not() {
 
 #[test]
 fn refuses_another_version_a_broken_manifest_and_missing_files() {
-    let dir = directory(&GOOD.replace("\"version\": 2", "\"version\": 1"));
+    let dir = directory(&GOOD.replace("\"version\": 4", "\"version\": 1"));
     let error = open(dir.path()).unwrap_err().to_string();
-    assert!(error.contains("wanted 2") && error.contains('1'), "{error}");
+    assert!(error.contains("wanted 4") && error.contains('1'), "{error}");
     assert!(matches!(
         open(directory("{").path()),
         Err(LocateError::Form { .. })
     ));
     assert!(matches!(
-        open(directory("{\"version\": 2}").path()),
+        open(directory("{\"version\": 4}").path()),
         Err(LocateError::Form { .. })
     ));
     let dir = directory(GOOD);

@@ -18,10 +18,13 @@
 //!              16  u64 logical length of the file; the bytes after the stored ones are zero
 //!              24  u64 offset of the stored bytes in the image
 //!      -     -  path table: UTF-8, '/' between components, no leading or trailing slash, no "." or ".."
-//!      -     -  contents; those of 4096 bytes or more begin on a multiple of 4096. A link's contents are its target.
+//!      -     -  contents; those of 4096 bytes or more begin on a multiple of 4096, of more than 8192 on one of 8192 from the start of the contents, and none that are shorter cross a
+//!               multiple of 65,536 there ([`crate::packed`]). A link's contents are its target.
 //! ```
 //!
 //! Equal contents may be stored once, and trailing zeros are not stored: a 16 MiB segment of mostly unwritten log costs what was written.
+
+use std::ops::Range;
 
 use thiserror::Error;
 
@@ -99,18 +102,52 @@ pub struct Entry<'a> {
     pub contents: &'a [u8],
 }
 
+/// One file, directory or link, by where its contents are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored<'a> {
+    /// As [`Entry::path`].
+    pub path: &'a str,
+    /// What it is.
+    pub kind: Kind,
+    /// Permission bits (`0o7777`).
+    pub mode: u32,
+    /// As [`Entry::len`].
+    pub len: u64,
+    /// The stored bytes, from the image's start.
+    pub range: Range<usize>,
+}
+
+/// The checked tables of an image: all of it but the contents.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Table<'a> {
+    /// The image, at least up to its contents.
+    pub(crate) head: &'a [u8],
+    pub(crate) layout: Layout,
+}
+
+/// What a [`Table`] that was checked is, apart from its bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Layout {
+    entries: usize,
+    /// Where the path table begins and ends.
+    paths: (usize, usize),
+    /// Where the contents begin.
+    pub(crate) contents: usize,
+    /// Bytes of the whole image.
+    pub(crate) total: usize,
+}
+
 /// A checked tree image. Cheap to copy.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Tree<'a> {
     bytes: &'a [u8],
-    entries: usize,
-    paths: &'a [u8],
+    table: Table<'a>,
 }
 
 impl std::fmt::Debug for Tree<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tree")
-            .field("entries", &self.entries)
+            .field("entries", &self.table.layout.entries)
             .field("bytes", &self.bytes.len())
             .finish()
     }
@@ -136,69 +173,65 @@ pub(crate) fn path_is_normal(path: &str) -> bool {
             .all(|part| !part.is_empty() && part != "." && part != ".." && !part.contains('\0'))
 }
 
-impl<'a> Tree<'a> {
-    /// Checks the whole structure of `bytes` (not the fingerprint over the contents: see [`Tree::fingerprint`]). `name` is for messages.
-    ///
-    /// Takes time in proportion to the number of entries, and touches no content.
-    ///
-    /// # Errors
-    /// Fails closed, naming the image, what was wanted and what was found.
-    pub fn parse(name: &str, bytes: &'a [u8]) -> Result<Self, ImageError> {
+impl<'a> Table<'a> {
+    /// Checks the tables of an image of `total` bytes, of which `head` has at least all before the contents.
+    pub(crate) fn parse(name: &str, head: &'a [u8], total: usize) -> Result<Self, ImageError> {
         let field = |field: &str, wanted: String, found: String| ImageError::Field {
             image: name.to_owned(),
             field: field.to_owned(),
             wanted,
             found,
         };
-        if bytes.len() < HEADER_LEN {
+        if head.len() < HEADER_LEN {
             return Err(field(
                 "length",
                 format!("at least {HEADER_LEN} bytes"),
-                format!("{} bytes", bytes.len()),
+                format!("{} bytes", head.len()),
             ));
         }
-        if bytes[..8] != MAGIC {
+        if head[..8] != MAGIC {
             return Err(field(
                 "magic",
                 MAGIC.escape_ascii().to_string(),
-                bytes[..8].escape_ascii().to_string(),
+                head[..8].escape_ascii().to_string(),
             ));
         }
-        let total = u64_at(bytes, 8).unwrap_or(0);
-        if usize::try_from(total) != Ok(bytes.len()) {
+        let claimed = u64_at(head, 8).unwrap_or(0);
+        if usize::try_from(claimed) != Ok(total) {
             return Err(field(
                 "length",
-                format!("{total} bytes (from the header)"),
-                format!("{} bytes", bytes.len()),
+                format!("{claimed} bytes (from the header)"),
+                format!("{total} bytes"),
             ));
         }
-        let entries = u32_at(bytes, 48).unwrap_or(usize::MAX);
-        let paths_len = u32_at(bytes, 52).unwrap_or(usize::MAX);
-        let contents = u64_at(bytes, 56)
+        let entries = u32_at(head, 48).unwrap_or(usize::MAX);
+        let paths_len = u32_at(head, 52).unwrap_or(usize::MAX);
+        let contents = u64_at(head, 56)
             .and_then(|at| usize::try_from(at).ok())
             .unwrap_or(usize::MAX);
         let tables = (|| {
             let paths_at = entries.checked_mul(ENTRY_LEN)?.checked_add(HEADER_LEN)?;
             let end = paths_at.checked_add(paths_len)?;
-            (end <= contents && contents <= bytes.len() && contents.is_multiple_of(ALIGNMENT))
-                .then_some((paths_at, end))
+            let fits = end <= contents && contents <= head.len() && head.len() <= total;
+            (fits && contents.is_multiple_of(ALIGNMENT)).then_some((paths_at, end))
         })();
         let Some((paths_at, paths_end)) = tables else {
             return Err(field(
                 "tables",
                 "entries, paths and contents in that order inside the image".to_owned(),
                 format!(
-                    "{entries} entries, {paths_len} bytes of paths, contents at {contents}, {} bytes in all",
-                    bytes.len()
+                    "{entries} entries, {paths_len} bytes of paths, contents at {contents}, {total} bytes in all"
                 ),
             ));
         };
-        let tree = Self {
-            bytes,
+        let layout = Layout {
             entries,
-            paths: &bytes[paths_at..paths_end],
+            paths: (paths_at, paths_end),
+            contents,
+            total,
         };
-        let mut previous: Option<Entry<'_>> = None;
+        let table = Self { head, layout };
+        let mut previous: Option<Stored<'_>> = None;
         let mut directories: Vec<&str> = Vec::new();
         for index in 0..entries {
             let bad = |wanted, found: String| ImageError::Entry {
@@ -207,10 +240,10 @@ impl<'a> Tree<'a> {
                 wanted,
                 found,
             };
-            let entry = tree
-                .decode(index, contents)
+            let entry = table
+                .decode(index)
                 .map_err(|(wanted, found)| bad(wanted, found))?;
-            if let Some(previous) = previous
+            if let Some(previous) = &previous
                 && previous.path >= entry.path
             {
                 return Err(bad(
@@ -233,30 +266,30 @@ impl<'a> Tree<'a> {
             }
             previous = Some(entry);
         }
-        Ok(tree)
+        Ok(table)
     }
 
     /// Entry `index`, or what is wrong with it as (wanted, found).
-    fn decode(
-        &self,
-        index: usize,
-        contents_at: usize,
-    ) -> Result<Entry<'a>, (&'static str, String)> {
+    fn decode(&self, index: usize) -> Result<Stored<'a>, (&'static str, String)> {
         let at = HEADER_LEN + index * ENTRY_LEN;
         let raw = self
-            .bytes
+            .head
             .get(at..at + ENTRY_LEN)
             .ok_or(("an entry inside the image", format!("offset {at}")))?;
         let cut = || ("a whole entry", String::from("a cut one"));
+        let paths = self
+            .head
+            .get(self.layout.paths.0..self.layout.paths.1)
+            .unwrap_or_default();
         let path_at = u32_at(raw, 0).ok_or_else(cut)?;
         let path_len = usize::from(u16::from_le_bytes([raw[4], raw[5]]));
         let path = path_at
             .checked_add(path_len)
-            .and_then(|end| self.paths.get(path_at..end))
+            .and_then(|end| paths.get(path_at..end))
             .ok_or_else(|| {
                 (
                     "a path inside the path table",
-                    format!("{path_len} bytes at {path_at} of {}", self.paths.len()),
+                    format!("{path_len} bytes at {path_at} of {}", paths.len()),
                 )
             })?;
         let path = std::str::from_utf8(path)
@@ -284,15 +317,15 @@ impl<'a> Tree<'a> {
         let offset = u64_at(raw, 24)
             .and_then(|at| usize::try_from(at).ok())
             .ok_or_else(cut)?;
-        let contents = if stored == 0 {
-            &[][..]
+        let range = if stored == 0 {
+            0..0
         } else {
-            let range = offset
+            offset
                 .checked_add(stored)
                 .map(|end| offset..end)
-                .filter(|range| range.start >= contents_at);
-            range
-                .and_then(|range| self.bytes.get(range))
+                .filter(|range| {
+                    range.start >= self.layout.contents && range.end <= self.layout.total
+                })
                 .ok_or_else(|| {
                     (
                         "contents inside the image",
@@ -302,12 +335,8 @@ impl<'a> Tree<'a> {
         };
         let sound = match kind {
             Kind::Directory => stored == 0 && len == 0,
-            Kind::File => len >= contents.len() as u64,
-            Kind::Symlink => {
-                len == contents.len() as u64
-                    && !contents.is_empty()
-                    && std::str::from_utf8(contents).is_ok()
-            }
+            Kind::File => len >= stored as u64,
+            Kind::Symlink => len == stored as u64 && stored > 0,
         };
         if !sound {
             return Err((
@@ -315,39 +344,89 @@ impl<'a> Tree<'a> {
                 format!("{stored} stored of {len} bytes, {kind:?} {path:?}"),
             ));
         }
-        Ok(Entry {
+        Ok(Stored {
             path,
             kind,
             mode,
             len,
-            contents,
+            range,
         })
     }
 
-    /// The entries by path, parents before children.
-    pub fn entries(self) -> impl ExactSizeIterator<Item = Entry<'a>> + Clone {
+    /// By path, parents before children.
+    pub(crate) fn stored(self) -> impl ExactSizeIterator<Item = Stored<'a>> + Clone {
         // `parse` has decoded every entry once: a failure here cannot happen, and would show as an empty directory.
-        let nothing = Entry {
+        let nothing = Stored {
             path: "",
             kind: Kind::Directory,
             mode: 0,
             len: 0,
-            contents: &[],
+            range: 0..0,
         };
-        (0..self.entries).map(move |index| self.decode(index, 0).unwrap_or(nothing))
+        (0..self.layout.entries)
+            .map(move |index| self.decode(index).unwrap_or_else(|_| nothing.clone()))
+    }
+
+    /// As [`Tree::fingerprint`].
+    pub(crate) fn fingerprint(self) -> [u8; 32] {
+        array(self.head, 16).unwrap_or_default()
+    }
+}
+
+impl<'a> Tree<'a> {
+    /// Checks the whole structure of `bytes` (not the fingerprint over the contents: see [`Tree::fingerprint`]). `name` is for messages.
+    ///
+    /// Takes time in proportion to the number of entries, and touches no content but the targets of links.
+    ///
+    /// # Errors
+    /// Fails closed, naming the image, what was wanted and what was found.
+    pub fn parse(name: &str, bytes: &'a [u8]) -> Result<Self, ImageError> {
+        let table = Table::parse(name, bytes, bytes.len())?;
+        let tree = Self { bytes, table };
+        for (index, entry) in tree.entries().enumerate() {
+            if entry.kind == Kind::Symlink && std::str::from_utf8(entry.contents).is_err() {
+                return Err(ImageError::Entry {
+                    image: name.to_owned(),
+                    index,
+                    wanted: "a target in UTF-8",
+                    found: entry.contents.escape_ascii().to_string(),
+                });
+            }
+        }
+        Ok(tree)
+    }
+
+    /// Its tables.
+    pub(crate) fn table(self) -> Table<'a> {
+        self.table
+    }
+
+    fn entry(self, stored: Stored<'a>) -> Entry<'a> {
+        Entry {
+            path: stored.path,
+            kind: stored.kind,
+            mode: stored.mode,
+            len: stored.len,
+            contents: self.bytes.get(stored.range).unwrap_or_default(),
+        }
+    }
+
+    /// The entries by path, parents before children.
+    pub fn entries(self) -> impl ExactSizeIterator<Item = Entry<'a>> + Clone {
+        self.table.stored().map(move |stored| self.entry(stored))
     }
 
     /// The entry at `path` (relative, no leading slash), by binary search.
     #[must_use]
     pub fn get(self, path: &str) -> Option<Entry<'a>> {
-        let (mut low, mut high) = (0, self.entries);
+        let (mut low, mut high) = (0, self.table.layout.entries);
         while low < high {
             let middle = low.midpoint(high);
-            let entry = self.decode(middle, 0).ok()?;
+            let entry = self.table.decode(middle).ok()?;
             match entry.path.cmp(path) {
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Greater => high = middle,
-                std::cmp::Ordering::Equal => return Some(entry),
+                std::cmp::Ordering::Equal => return Some(self.entry(entry)),
             }
         }
         None
@@ -356,19 +435,19 @@ impl<'a> Tree<'a> {
     /// Number of entries.
     #[must_use]
     pub const fn len(self) -> usize {
-        self.entries
+        self.table.layout.entries
     }
 
     /// True without entries.
     #[must_use]
     pub const fn is_empty(self) -> bool {
-        self.entries == 0
+        self.table.layout.entries == 0
     }
 
     /// The fingerprint in the header: sha256 of everything behind it, as it was when the image was written. Not computed again here.
     #[must_use]
     pub fn fingerprint(self) -> [u8; 32] {
-        array(self.bytes, 16).unwrap_or_default()
+        self.table.fingerprint()
     }
 
     /// The bytes that the fingerprint covers.

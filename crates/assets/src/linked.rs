@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::image::{ImageError, Tree};
+use crate::image::ImageError;
+use crate::packed::Packed;
 
 /// Puts the bytes on a page boundary, so that whole pages of them can be used in place.
 #[repr(C, align(4096))]
@@ -19,12 +20,12 @@ pub struct Linked {
 }
 
 impl Linked {
-    /// Its tree.
+    /// Its tree, packed.
     ///
     /// # Errors
     /// When it is not the image that the build script found.
-    pub fn open(&self) -> Result<Tree<'static>, ImageError> {
-        let tree = Tree::parse(self.name, &self.bytes.0)?;
+    pub fn open(&self) -> Result<Packed, ImageError> {
+        let tree = Packed::parse(self.name, &self.bytes.0)?;
         let found = tree
             .fingerprint()
             .iter()

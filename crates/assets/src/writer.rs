@@ -5,6 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use thiserror::Error;
 
 use crate::image::{ALIGNMENT, ENTRY_LEN, HEADER_LEN, Kind, MAGIC, path_is_normal};
+use crate::packed::{CHUNK, PIECE};
+
+/// Changes when the same tree is laid out otherwise: an input of whatever keeps images.
+pub const LAYOUT: u32 = 2;
 
 /// Why an image cannot be written.
 #[derive(Debug, Error)]
@@ -163,12 +167,17 @@ impl TreeWriter {
         order.sort_by_key(|(_, node)| node.contents.len() < ALIGNMENT);
         for (_, node) in &order {
             if !known.contains_key(node.contents.as_slice()) {
-                let align = if node.contents.len() < ALIGNMENT {
-                    16
-                } else {
-                    ALIGNMENT
+                let len = node.contents.len();
+                let align = match len {
+                    0..ALIGNMENT => 16,
+                    ALIGNMENT..=CHUNK => ALIGNMENT,
+                    _ => CHUNK,
                 };
-                contents.resize(contents.len().next_multiple_of(align), 0);
+                let mut at = contents.len().next_multiple_of(align);
+                if at / PIECE != (at + len.min(CHUNK) - 1) / PIECE {
+                    at = at.next_multiple_of(PIECE);
+                }
+                contents.resize(at, 0);
                 known.insert(&node.contents, contents_at + contents.len());
                 contents.extend_from_slice(&node.contents);
             }

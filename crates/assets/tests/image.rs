@@ -1,7 +1,8 @@
 //! The tree image's reader against its writer, and against bytes that no writer made.
 #![cfg(test)]
 
-use pglite_oxide_assets::{ImageError, Kind, Tree, TreeWriter, WriteError, image};
+use pglite_oxide_assets::packed::{CHUNK, PIECE, pack};
+use pglite_oxide_assets::{ImageError, Kind, Packed, Tree, TreeWriter, WriteError, image};
 use sha2::{Digest, Sha256};
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -65,6 +66,69 @@ fn trailing_zeros_and_copies_are_not_stored_and_pages_are_aligned() {
     let offset = one.contents.as_ptr().addr() - bytes.as_ptr().addr();
     assert!(offset.is_multiple_of(image::ALIGNMENT));
     assert!(bytes.len() < 64 * 1024, "{} bytes", bytes.len());
+}
+
+#[test]
+fn packed_images_have_the_same_entries_and_give_the_image_back() {
+    let bytes = sample();
+    let packed: &'static [u8] = pack("sample", &bytes).unwrap().leak();
+    assert!(packed.len() < bytes.len() / 3, "{}", packed.len());
+    let found = Packed::parse("sample", packed).unwrap();
+    assert_eq!(found.unpack().unwrap(), bytes);
+    let tree = Tree::parse("sample", &bytes).unwrap();
+    assert_eq!(found.fingerprint(), tree.fingerprint());
+    let entries: Vec<_> = found.entries().collect();
+    assert_eq!(entries.len(), tree.len());
+    for (stored, entry) in entries.into_iter().zip(tree.entries()) {
+        assert_eq!(
+            (stored.path, stored.kind, stored.mode, stored.len),
+            (entry.path, entry.kind, entry.mode, entry.len)
+        );
+        assert_eq!(found.read(stored.range).unwrap(), entry.contents);
+    }
+}
+
+/// A page that lay in two pieces could not be had from one.
+#[test]
+fn no_page_of_a_file_lies_in_two_pieces() {
+    let mut tree = TreeWriter::new();
+    for n in 0..300_usize {
+        let contents = vec![n as u8 | 1; (n * 7919) % 40_000];
+        tree.file(&format!("{n:03}"), 0o600, contents).unwrap();
+    }
+    let bytes = tree.finish(sha256).unwrap();
+    let packed: &'static [u8] = pack("sizes", &bytes).unwrap().leak();
+    let found = Packed::parse("sizes", packed).unwrap();
+    for stored in found.entries() {
+        for at in stored.range.clone().step_by(CHUNK) {
+            let last = (at + CHUNK).min(stored.range.end) - 1;
+            assert_eq!(at / PIECE, last / PIECE, "{stored:?}");
+        }
+    }
+}
+
+#[test]
+fn damaged_packed_images_are_refused_or_read_without_a_panic() {
+    let good = pack("sample", &sample()).unwrap();
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    for _ in 0..5_000 {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        let mut bytes = good.clone();
+        let at = (random >> 33) as usize % bytes.len();
+        bytes[at] ^= (random >> 20) as u8 | 1;
+        bytes.truncate(bytes.len() - (random >> 60) as usize / 4);
+        let Ok(found) = Packed::parse("fuzz", bytes.leak()) else {
+            continue;
+        };
+        for stored in found.entries() {
+            let _ = found.read(stored.range);
+        }
+        let _ = found.unpack();
+    }
+    assert!(pack("no image", &[0; 100]).is_err());
+    assert!(Packed::parse("nothing", &[]).is_err());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Which database a command works on.
 
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -11,6 +12,15 @@ pub fn setting(text: &str) -> Result<(String, String), String> {
         .split_once('=')
         .ok_or_else(|| format!("{text:?} is not of the form NAME=VALUE"))?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+/// A TCP address to listen on; a name such as `localhost` means the first IPv4 address that it has.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    let all = text.to_socket_addrs().map_err(|error| {
+        format!("{error}; it is to be an address and a port, such as 127.0.0.1:5432")
+    })?;
+    all.min_by_key(SocketAddr::is_ipv6)
+        .ok_or_else(|| format!("{text} has no address"))
 }
 
 /// Where the data is and how PostgreSQL is started.

@@ -10,6 +10,11 @@ const FILE_OPTIONS: &[(&str, &[char], &[&str])] = &[
     ("psql", &['f', 'o', 'L'], &["file", "output", "log-file"]),
     ("pgbench", &['f', 'l'], &["file", "log-prefix"]),
     ("pg_basebackup", &['D'], &["pgdata", "waldir"]),
+    (
+        "pg_verifybackup",
+        &['m', 'w'],
+        &["manifest-path", "wal-directory"],
+    ),
     ("pg_waldump", &['p'], &["path", "save-fullpage"]),
 ];
 

@@ -206,6 +206,85 @@ fn a_proxy_prints_its_uri_and_stops_at_a_signal() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
+/// Bug: `pglite run` set DATABASE_URL only, so that psql and whatever else reads libpq's variables went to another database, or to none.
+#[test]
+fn what_runs_with_a_database_finds_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let print =
+        "echo $DATABASE_URL $PGHOST $PGPORT $PGUSER $PGDATABASE $PGSSLMODE $PGPASSWORD$PGSERVICE";
+    let said = Command::new(PGLITE)
+        .args(["run", "--", "sh", "-c", print])
+        .env("PGSERVICE", "elsewhere")
+        .output()
+        .unwrap();
+    let words: Vec<&str> = text(&said.stdout).split_whitespace().collect();
+    let [url, host, port, user, database, mode, password] = words[..] else {
+        panic!("{said:?}");
+    };
+    assert_eq!(
+        url,
+        format!("postgresql://{user}:{password}@{host}:{port}/{database}?sslmode={mode}")
+    );
+    let args = ["run", "--unix", ".", "--", "sh", "-c", print];
+    let host = dir.canonicalize().unwrap();
+    let host = host.to_str().unwrap();
+    let url = format!(
+        "postgresql:///postgres?host={}&port=5432&user=postgres&sslmode=disable",
+        host.replace('/', "%2F")
+    );
+    assert_eq!(
+        good(dir, PGLITE, &args, ""),
+        format!("{url} {host} 5432 postgres postgres disable\n")
+    );
+    let args = [
+        "run",
+        "--tcp",
+        "localhost:0",
+        "--",
+        "sh",
+        "-c",
+        "echo $PGHOST",
+    ];
+    assert_eq!(good(dir, PGLITE, &args, ""), "127.0.0.1\n");
+    let (_, said) = bad(dir, PGLITE, &["serve", "--tcp", "5432"]);
+    assert!(said.contains("127.0.0.1:5432"), "{said}");
+    let (code, said) = bad(dir, PGLITE, &["run", "--", "no-such-program"]);
+    assert_eq!(code, 1);
+    assert!(said.contains("cannot run no-such-program"), "{said}");
+}
+
+/// Bug: a SIGTERM ended `pglite run` at once: its command went on without a database, and a socket file and unfinished work of the database were left.
+#[test]
+fn a_signal_ends_the_command_and_then_the_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join(".s.PGSQL.5432");
+    for (signal, number) in [("-TERM", 15), ("-INT", 2)] {
+        let mut child = Command::new(PGLITE)
+            .args(["run", "--unix", ".", "--path", "data", "--"])
+            .args(["sh", "-c", "echo up; exec sleep 60"])
+            .current_dir(dir.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        assert!(line == "up\n" && socket.exists());
+        let sent = Command::new("kill")
+            .args([signal, &child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+        assert_eq!(child.wait().unwrap().code(), Some(128 + number));
+        assert!(!socket.exists(), "the socket file is left");
+    }
+    let pid_file = dir.path().join("data/data/postmaster.pid");
+    assert!(!pid_file.exists(), "the database was not shut down");
+}
+
 #[test]
 fn every_help_teaches_with_an_example() {
     let dir = tempfile::tempdir().unwrap();

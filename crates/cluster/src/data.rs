@@ -80,7 +80,7 @@ impl DataDirectory {
 
     /// What a new cluster begins with when nothing else is said.
     pub(crate) fn of_template() -> Result<Self, StartError> {
-        Ok(Self(Arc::new(world::in_memory(world::template()?)?)))
+        Ok(Self(Arc::new(world::in_memory(&world::template()?)?)))
     }
 
     /// Removes a file, link or empty directory, if it is there.

@@ -28,7 +28,8 @@ impl DataDirectory {
     /// # Errors
     /// [`StartError::Kernel`] (`EINVAL`) for what the format does not hold: a file of 4 GiB or more.
     pub fn to_delta(&self) -> Result<Vec<u8>, StartError> {
-        let template = world::template()?;
+        let image = world::template()?.unpack()?;
+        let template = Tree::parse("template", &image)?;
         let mut writer = TreeWriter::new();
         let mut made = BTreeSet::new();
         let mut seen = BTreeSet::new();

@@ -97,7 +97,7 @@ pub enum StartError {
         log: String,
     },
     /// The kernel refused something.
-    #[error("the guest's world could not be set up")]
+    #[error("the guest's world could not be set up{}", hint(*.0))]
     Kernel(#[from] Errno),
 }
 
@@ -105,6 +105,15 @@ fn describe(status: ExitStatus) -> String {
     match status {
         ExitStatus::Exited(code) => format!("exit status {code}"),
         ExitStatus::Signaled(signo) => format!("signal {signo}"),
+    }
+}
+
+/// What is mostly the reason.
+fn hint(error: Errno) -> &'static str {
+    if error == Errno::ENOMEM {
+        " (each PostgreSQL process reserves 8 GiB of addresses, which a limit such as `ulimit -v` must allow)"
+    } else {
+        ""
     }
 }
 

@@ -3,17 +3,20 @@
 //! ```text
 //! 8 bytes  MAGIC
 //! u32      CRC-32C of everything after it
-//! u32, ..  the fingerprint of the build
+//! u32, ..  the fingerprint of what new clusters begin with
 //! u32      the postmaster's number
 //! u32      the port
 //! u32, ..  what the caller keeps with it
+//! zeros    up to a multiple of ALIGNMENT
 //! ..       the kernel (`pglite_oxide_kernel::image`)
 //! ```
 
 use std::sync::Arc;
 
 use pglite_oxide_kernel::fs::FileSystem;
-use pglite_oxide_kernel::image::{ImageBytes, LoadError, LoadOptions, SaveError, SaveOptions};
+use pglite_oxide_kernel::image::{
+    ALIGNMENT, ImageBytes, LoadError, LoadOptions, SaveError, SaveOptions, Scope,
+};
 use pglite_oxide_kernel::net::HostStream;
 use pglite_oxide_kernel::{Kernel, Pid};
 
@@ -23,7 +26,7 @@ use crate::programs;
 use crate::snapshot::Snapshot;
 use crate::world::{self, DATA};
 
-const MAGIC: &[u8; 8] = b"PGLIMG\0\x01";
+const MAGIC: &[u8; 8] = b"PGLIMG\0\x04";
 
 /// Why a snapshot cannot be made an image, or an image cannot be used: then the database is to be started in full.
 #[derive(Debug, thiserror::Error)]
@@ -42,21 +45,25 @@ pub enum ImageError {
 
 const SHORT: LoadError = LoadError::Damaged("it ends too early");
 
-/// Reads numbers and bytes with their lengths.
-struct Fields<'a>(&'a [u8]);
+/// Reads numbers and bytes with their lengths, from a place on.
+struct Fields<'a>(&'a ImageBytes, u64);
 
-impl<'a> Fields<'a> {
-    fn number(&mut self) -> Result<u32, LoadError> {
-        let (number, rest) = self.0.split_first_chunk::<4>().ok_or(SHORT)?;
-        self.0 = rest;
-        Ok(u32::from_le_bytes(*number))
+impl Fields<'_> {
+    fn take<T>(&mut self, len: u64, see: impl FnOnce(&[u8]) -> T) -> Result<T, LoadError> {
+        let end = self.1.checked_add(len).ok_or(SHORT)?;
+        let seen = self.0.part(self.1..end)?.look(see)?;
+        self.1 = end;
+        Ok(seen)
     }
 
-    fn bytes(&mut self) -> Result<&'a [u8], LoadError> {
-        let len = self.number()? as usize;
-        let (bytes, rest) = self.0.split_at_checked(len).ok_or(SHORT)?;
-        self.0 = rest;
-        Ok(bytes)
+    fn number(&mut self) -> Result<u32, LoadError> {
+        let number = self.take(4, |bytes| bytes.try_into().map(u32::from_le_bytes))?;
+        number.map_err(|_| SHORT)
+    }
+
+    fn bytes(&mut self) -> Result<Vec<u8>, LoadError> {
+        let len = self.number()?;
+        self.take(u64::from(len), <[u8]>::to_vec)
     }
 }
 
@@ -81,12 +88,18 @@ pub struct FromImage {
 }
 
 impl Snapshot {
-    /// The snapshot as bytes, with connections that it keeps, and `extra`, which means something to the caller.
+    /// The snapshot as bytes for the programs of `scope`, with connections that it keeps, and `extra`, which means something to the caller.
     ///
     /// # Errors
     /// [`ImageError::Save`], naming what cannot be saved.
-    pub fn to_image(&self, keep: &[&HostStream], extra: &[u8]) -> Result<Vec<u8>, ImageError> {
+    pub fn to_image(
+        &self,
+        scope: Scope,
+        keep: &[&HostStream],
+        extra: &[u8],
+    ) -> Result<Vec<u8>, ImageError> {
         let kernel = self.kernel().save(&SaveOptions {
+            scope,
             files: &[Arc::clone(self.output())],
             trees: &trees()?,
             bases: &[(DATA, world::template_data()?.base())],
@@ -98,11 +111,13 @@ impl Snapshot {
             rest.extend_from_slice(&len.to_le_bytes());
             rest.extend_from_slice(bytes);
         };
-        field(&mut rest, crate::fingerprint().as_bytes());
+        field(&mut rest, crate::template_fingerprint().as_bytes());
         let (postmaster, port) = self.place();
         rest.extend_from_slice(&postmaster.0.to_le_bytes());
         rest.extend_from_slice(&u32::from(port).to_le_bytes());
         field(&mut rest, extra);
+        let before = MAGIC.len() + 4 + rest.len();
+        rest.resize(rest.len() + before.next_multiple_of(ALIGNMENT) - before, 0);
         rest.extend_from_slice(&kernel);
         let mut out = MAGIC.to_vec();
         out.extend_from_slice(&crc32c::crc32c(&rest).to_le_bytes());
@@ -110,30 +125,49 @@ impl Snapshot {
         Ok(out)
     }
 
-    /// The snapshot of an image that this program made, in this process or another one.
+    /// The snapshot of an image that this program made, in this process or another one, or another program of the same build.
     ///
     /// # Errors
     /// [`ImageError::Load`] for one that is damaged or of another program.
     pub fn from_image(image: &ImageBytes) -> Result<FromImage, ImageError> {
-        let bytes = image.as_slice();
-        let rest = bytes
-            .strip_prefix(MAGIC)
-            .ok_or(LoadError::Foreign("it is no image"))?;
-        let (sum, rest) = rest.split_first_chunk::<4>().ok_or(SHORT)?;
-        if crc32c::crc32c(rest) != u32::from_le_bytes(*sum) {
-            return Err(LoadError::Damaged("its checksum is wrong").into());
+        Self::read(image, true)
+    }
+
+    /// The snapshot of [`crate::built_in_image`], which is as whole as the program that it is a part of.
+    ///
+    /// # Errors
+    /// [`ImageError::Load`] for one of another build.
+    pub fn from_built_in(image: &'static [u8]) -> Result<FromImage, ImageError> {
+        Self::read(&ImageBytes::new(image), false)
+    }
+
+    fn read(image: &ImageBytes, check: bool) -> Result<FromImage, ImageError> {
+        let mut fields = Fields(image, 0);
+        if fields.take(MAGIC.len() as u64, |bytes| bytes != MAGIC)? {
+            return Err(LoadError::Foreign("it is no image").into());
         }
-        let mut fields = Fields(rest);
-        if fields.bytes()? != crate::fingerprint().as_bytes() {
+        let sum = fields.number()?;
+        // Pieces of it are wanted long after; that they are what was saved is known from here on.
+        if check {
+            let mut found = 0;
+            image
+                .tail(fields.1)?
+                .each(|piece| found = crc32c::crc32c_append(found, piece))?;
+            if found != sum {
+                return Err(LoadError::Damaged("its checksum is wrong").into());
+            }
+        }
+        if fields.bytes()? != crate::template_fingerprint().as_bytes() {
             return Err(LoadError::Foreign("its PostgreSQL is of another build").into());
         }
         let postmaster = Pid(fields.number()?.cast_signed());
         let port = u16::try_from(fields.number()?)
             .map_err(|_| LoadError::Damaged("there is no such port"))?;
-        let extra = fields.bytes()?.to_vec();
+        let extra = fields.bytes()?;
         let output = Tail::default().sink();
+        let kernel = fields.1.next_multiple_of(ALIGNMENT as u64);
         let loaded = Kernel::load(
-            &image.tail(bytes.len() - fields.0.len())?,
+            &image.tail(kernel)?,
             &LoadOptions {
                 machine: programs::of(&[])?.machine,
                 files: &[Arc::clone(&output)],

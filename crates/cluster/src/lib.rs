@@ -30,7 +30,7 @@ pub use image::{FromImage, ImageError};
 pub use options::{ClusterOptions, Durability, Listener, Root, TcpAuth};
 pub use packs::{Pack, PackError, preloaded};
 pub use pglite_oxide_kernel::ExitStatus;
-pub use pglite_oxide_kernel::image::{ImageBytes, LoadError};
+pub use pglite_oxide_kernel::image::{ImageBytes, LoadError, Scope};
 pub use snapshot::{Opened, Snapshot};
 
 /// The fingerprint of the PostgreSQL in this build; empty in a build without.
@@ -43,6 +43,12 @@ pub fn fingerprint() -> &'static str {
 #[must_use]
 pub fn template_fingerprint() -> &'static str {
     pglite_oxide_assets::template_fingerprint()
+}
+
+/// The image of a fresh cluster of this build, for [`Snapshot::from_image`]; `None` in a build without.
+#[must_use]
+pub fn built_in_image() -> Option<&'static [u8]> {
+    pglite_oxide_assets::cluster()
 }
 
 /// The target triple of the PostgreSQL in this build, which packs must be for; empty in a build without.

@@ -3,7 +3,7 @@
 pub(crate) use pglite_oxide_aot::{FINGERPRINT, Module, TARGET, postgres};
 #[cfg(feature = "tools")]
 pub(crate) use pglite_oxide_aot_tools::tools;
-use pglite_oxide_assets::{ImageError, Tree};
+use pglite_oxide_assets::{ImageError, Packed};
 use pglite_oxide_machine::Library;
 
 /// The twin without client programs.
@@ -26,7 +26,7 @@ pub(crate) fn libraries() -> Vec<&'static Library> {
 }
 
 /// What the linked extensions install.
-pub(crate) fn extension_files() -> Result<Vec<Tree<'static>>, ImageError> {
+pub(crate) fn extension_files() -> Result<Vec<Packed>, ImageError> {
     let files = pglite_oxide_assets::extensions()?;
     #[cfg(feature = "side-modules-gpl")]
     let files = [files, pglite_oxide_extensions_gpl::files()?].concat();

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use pglite_oxide_kernel::Errno;
 use pglite_oxide_kernel::fs::image::ImageFs;
 use pglite_oxide_kernel::wait::lock;
 use pglite_oxide_machine::NativeMachine;
@@ -41,11 +42,21 @@ pub(crate) fn of(packs: &[Pack]) -> Result<Programs, StartError> {
         return Ok(found.clone());
     }
     let postgres = linked::postgres().ok_or(StartError::NoAssets)?;
-    let files = world::in_memory(pglite_oxide_assets::share()?)?;
-    for tree in linked::extension_files()? {
-        world::add_tree(&files, tree)?;
-    }
-    let loaded = packs::add(&files, packs)?;
+    let (share, of_extensions) = (pglite_oxide_assets::share()?, linked::extension_files()?);
+    let build = move || {
+        let files = world::in_memory(&share)?;
+        for tree in of_extensions {
+            world::add_tree(&files, &tree)?;
+        }
+        Ok::<_, Errno>(files)
+    };
+    let (installed, loaded) = if packs.is_empty() {
+        (ImageFs::lazy(build), Vec::new())
+    } else {
+        let files = build()?;
+        let loaded = packs::add(&files, packs)?;
+        (ImageFs::from(files), loaded)
+    };
     let libraries = [linked::libraries(), loaded].concat();
     let machine = NativeMachine::with_libraries(&[postgres], &libraries)?;
     if let Some(tools) = known.tools {
@@ -53,7 +64,7 @@ pub(crate) fn of(packs: &[Pack]) -> Result<Programs, StartError> {
     }
     let programs = Programs {
         machine: Arc::new(machine),
-        installed: Arc::new(ImageFs::from(files)),
+        installed: Arc::new(installed),
     };
     known.sets.push((key, programs.clone()));
     Ok(programs)

@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use pglite_oxide_assets::{Kind, Tree};
+use pglite_oxide_assets::{Kind, Packed, Tree};
 
 use crate::backup::copy_tree;
 use crate::control;
@@ -43,6 +43,23 @@ impl RootDirectory {
         contents: &Contents<'_>,
         salt: u32,
     ) -> Result<Self, StartError> {
+        if root.as_os_str().is_empty() {
+            let empty = io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the path is empty: name a directory",
+            );
+            return Err(failed("opening", root)(empty));
+        }
+        if root.join("PG_VERSION").is_file() {
+            return Err(StartError::NotACluster {
+                path: root.to_owned(),
+                reason: format!(
+                    "it is a data directory itself. If pglite-oxide made it, name the one that holds it, {}; that of another PostgreSQL server is \
+                     dumped with pg_dump and restored here, into an empty directory",
+                    root.parent().unwrap_or(root).display()
+                ),
+            });
+        }
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -88,7 +105,7 @@ impl RootDirectory {
 /// What an empty directory is filled with.
 pub(crate) enum Contents<'a> {
     /// What `initdb` leaves, with an identifier of its own.
-    Template(Tree<'a>),
+    Template(Packed),
     /// A backup, as it is.
     Archive(&'a DataDirectory),
     /// The data directory of a cluster that stands still, as it is.
@@ -171,11 +188,17 @@ fn fill(root: &Path, contents: &Contents<'_>, identifier: u64) -> Result<(), Sta
         }
         _ => {}
     }
-    let directories = match contents {
-        Contents::Template(template) => fill_from_template(&unfinished, *template, identifier)?,
-        Contents::Archive(data) => fill_from_archive(&unfinished, data)?,
-        Contents::Directory(from) => copy_tree(from, &unfinished)?,
+    let made = match contents {
+        Contents::Template(template) => {
+            let image = template.unpack()?;
+            let tree = Tree::parse("template", &image)?;
+            fill_from_template(&unfinished, tree, identifier)
+        }
+        Contents::Archive(data) => fill_from_archive(&unfinished, data),
+        Contents::Directory(from) => copy_tree(from, &unfinished),
     };
+    // A disk that is full stays so as long as this is on it.
+    let directories = made.inspect_err(|_| drop(fs::remove_dir_all(&unfinished)))?;
     for path in directories {
         sync_directory(&path).map_err(failed("syncing", &path))?;
     }
@@ -279,6 +302,43 @@ mod tests {
         }
         drop(held);
         lock(dir.path()).unwrap();
+    }
+
+    /// Bug: what had been written of a new database when the disk was full stayed there.
+    #[test]
+    fn a_creation_that_fails_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let contents = Contents::Directory(Path::new("/nowhere"));
+        assert!(RootDirectory::create(dir.path(), &contents).is_err());
+        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().flatten().collect();
+        assert!(
+            left.iter().all(|entry| entry.file_name() == LOCK),
+            "{left:?}"
+        );
+    }
+
+    /// Bug: an empty path, as of a variable that is not set, made a database in the working directory and then failed with "syncing ".
+    #[test]
+    fn an_empty_path_is_refused() {
+        let contents = Contents::Directory(Path::new("/nowhere"));
+        let Err(StartError::Root { source, .. }) = RootDirectory::create(Path::new(""), &contents)
+        else {
+            panic!("it was opened");
+        };
+        assert!(source.to_string().contains("is empty"), "{source}");
+    }
+
+    /// Bug: `--path` with a server's own data directory, or with `data` in a root, made an empty database inside of it.
+    #[test]
+    fn a_data_directory_itself_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("PG_VERSION"), "18\n").unwrap();
+        let contents = Contents::Directory(Path::new("/nowhere"));
+        let Err(refused) = RootDirectory::create(dir.path(), &contents) else {
+            panic!("it was opened");
+        };
+        assert!(refused.to_string().contains("pg_dump"), "{refused}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use pglite_oxide_assets::{Kind, Tree};
+use pglite_oxide_assets::Kind;
+use pglite_oxide_assets::packed::{PIECE, Packed};
 use pglite_oxide_kernel::file::File;
 use pglite_oxide_kernel::fs::dev::DevFs;
 use pglite_oxide_kernel::fs::granted::GrantedFs;
@@ -13,6 +14,7 @@ use pglite_oxide_kernel::fs::mem::MemFs;
 use pglite_oxide_kernel::fs::shm::ShmFs;
 use pglite_oxide_kernel::fs::vfs::Vfs;
 use pglite_oxide_kernel::fs::{FileSystem, FsError, OpenHow};
+use pglite_oxide_kernel::image::{ImageBytes, Pieces};
 use pglite_oxide_kernel::net::Net;
 use pglite_oxide_kernel::{Errno, Kernel, KernelOptions};
 
@@ -56,7 +58,7 @@ pub(crate) fn granted() -> Arc<GrantedFs> {
 }
 
 /// The template, or why there is none.
-pub(crate) fn template() -> Result<Tree<'static>, StartError> {
+pub(crate) fn template() -> Result<Packed, StartError> {
     if crate::linked::postgres().is_none() {
         return Err(StartError::NoAssets);
     }
@@ -71,20 +73,24 @@ pub(crate) fn errno(error: FsError) -> Errno {
 }
 
 /// A tree of an image, in memory; files change by copy.
-pub(crate) fn in_memory(tree: Tree<'static>) -> Result<MemFs, Errno> {
+pub(crate) fn in_memory(tree: &Packed) -> Result<MemFs, Errno> {
     let files = MemFs::new();
     add_tree(&files, tree)?;
     Ok(files)
 }
 
 /// Adds the files of an image.
-pub(crate) fn add_tree(files: &MemFs, tree: Tree<'static>) -> Result<(), Errno> {
+pub(crate) fn add_tree(files: &MemFs, tree: &Packed) -> Result<(), Errno> {
+    let (packed, lengths, len) = tree.pieces();
+    let pieces = Pieces::new(&ImageBytes::new(packed), lengths, PIECE, len);
+    let pieces = pieces.map_err(|_| Errno::EIO)?;
     for entry in tree.entries().filter(|entry| !entry.path.is_empty()) {
         match entry.kind {
             Kind::Directory => files.add_dir(entry.path, entry.mode)?,
             Kind::File => {
-                files.add_static(entry.path, entry.mode, entry.contents)?;
-                if entry.len > entry.contents.len() as u64 {
+                let stored = entry.range.len() as u64;
+                files.add_packed(entry.path, entry.mode, &pieces, entry.range)?;
+                if entry.len > stored {
                     let how = OpenHow {
                         write: true,
                         ..OpenHow::default()
@@ -95,9 +101,12 @@ pub(crate) fn add_tree(files: &MemFs, tree: Tree<'static>) -> Result<(), Errno> 
                         .set_len(entry.len)?;
                 }
             }
-            Kind::Symlink => files
-                .symlink(&String::from_utf8_lossy(entry.contents), entry.path)
-                .map_err(errno)?,
+            Kind::Symlink => {
+                let target = tree.read(entry.range).map_err(|_| Errno::EIO)?;
+                files
+                    .symlink(&String::from_utf8_lossy(&target), entry.path)
+                    .map_err(errno)?;
+            }
         }
     }
     Ok(())

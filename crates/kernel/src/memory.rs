@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use crate::errno::Errno;
-use crate::image::{BlobWriter, Blobs, LoadError, SaveError};
+use crate::image::{BlobWriter, Blobs, LoadError, SaveError, Scope};
 use crate::process::Process;
 
 /// An address in a guest's linear memory, in bytes. Not trusted: every use is checked.
@@ -89,6 +89,7 @@ pub trait AddressSpace: Send + Sync {
     fn save(
         &self,
         _private: &[(GuestAddr, u32)],
+        _scope: Scope,
         _blobs: &mut BlobWriter,
     ) -> Result<Vec<u8>, SaveError> {
         Err(SaveError::unsupported("memory of this machine"))
@@ -237,7 +238,7 @@ pub trait Machine: Send + Sync {
     ///
     /// # Errors
     /// [`SaveError::Unsupported`] if the machine has no images, as the default, or cannot say.
-    fn identity(&self) -> Result<Vec<u8>, SaveError> {
+    fn identity(&self, _scope: Scope) -> Result<Vec<u8>, SaveError> {
         Err(SaveError::unsupported("memory of this machine"))
     }
 
@@ -248,6 +249,7 @@ pub trait Machine: Send + Sync {
     fn load_space(
         &self,
         _record: &[u8],
+        _scope: Scope,
         _blobs: &Blobs,
         _shared: &[(GuestAddr, u32, Arc<dyn Segment>, u64)],
     ) -> Result<Arc<dyn AddressSpace>, LoadError> {

@@ -1,12 +1,14 @@
 //! What a memory object was when it was last copied, so that the next copy costs only what has changed since.
 
 use std::fs::File;
+use std::ops::Range;
 use std::sync::Arc;
 
 use pglite_oxide_kernel::Errno;
 
 use crate::layer::{self, Found, Layer};
 use crate::sys::{self, Reservation, View};
+use crate::watch::Watch;
 
 /// Layers beyond this are made fewer: each costs mappings in every copy.
 const LAYERS_MAX: usize = 6;
@@ -23,6 +25,8 @@ pub(crate) struct Known {
     /// The object itself.
     now: View,
     len: u64,
+    /// Where it had pages when it was last copied.
+    data: Vec<Range<u64>>,
 }
 
 impl Known {
@@ -36,8 +40,9 @@ impl Known {
         let known = Self {
             layers,
             then,
-            now: View::of(file, len)?,
+            now: View::of(file, 0, len)?,
             len,
+            data: Vec::new(),
         };
         for layer in &known.layers {
             known.show(layer)?;
@@ -67,10 +72,14 @@ impl Known {
         unsafe { std::slice::from_raw_parts(self.then.start().as_ptr().add(at), len) }
     }
 
-    /// The contents of the object as layers: those it was copied as before, with one more where it has changed. Nobody writes to it meanwhile.
-    pub(crate) fn copy(&mut self, file: &File) -> Result<Vec<Arc<Layer>>, Errno> {
-        let mut pieces = Vec::new();
-        let mut total = 0;
+    /// The contents of the object as layers: those it was copied as before, with one more where it has changed. Nobody writes to it meanwhile. `watch` tells where it can have
+    /// changed.
+    pub(crate) fn copy(
+        &mut self,
+        file: &File,
+        mut watch: Option<&mut Watch>,
+    ) -> Result<Vec<Arc<Layer>>, Errno> {
+        let mut data = Vec::new();
         let mut at = 0;
         // What has no page is zero and always was: pages only come, until the object gets another length.
         while let Some((start, end)) = sys::next_data(file, at)? {
@@ -78,9 +87,22 @@ impl Known {
             if start >= at {
                 break;
             }
-            total += at - start;
-            for from in (start..at).step_by(usize::try_from(PIECE).unwrap_or(usize::MAX)) {
-                let now = self.now.bytes(from, at.min(from + PIECE));
+            data.push(start..at);
+        }
+        let written = watch.as_mut().and_then(|watch| watch.take(&data));
+        let suspects = match written {
+            // Pages that have come since are no mapping's business before they were there.
+            Some(written) => union(written, without(&data, &self.data)),
+            None => data.clone(),
+        };
+        let page = sys::page_size() as u64;
+        let mut pieces = Vec::new();
+        let mut total = 0;
+        for part in suspects {
+            let end = part.end.next_multiple_of(page).min(self.len);
+            total += end - part.start;
+            for from in (part.start..end).step_by(usize::try_from(PIECE).unwrap_or(usize::MAX)) {
+                let now = self.now.bytes(from, end.min(from + PIECE));
                 pieces.push(Piece {
                     at: from,
                     now,
@@ -93,7 +115,6 @@ impl Known {
         } else {
             differing(&pieces)
         };
-        let page = sys::page_size() as u64;
         let found = found.into_iter().fold(Found::new(), |mut all, at| {
             all.add(at, page);
             all
@@ -101,6 +122,10 @@ impl Known {
         self.add(&found)?;
         if self.layers.len() > LAYERS_MAX {
             self.merge()?;
+        }
+        self.data = data;
+        if let Some(watch) = watch {
+            watch.copied();
         }
         Ok(self.layers.clone())
     }
@@ -125,6 +150,41 @@ impl Known {
         self.layers.truncate(keep);
         self.add(&found)
     }
+}
+
+/// What is in any of the parts, in order and apart from each other.
+fn union(mut parts: Vec<Range<u64>>, more: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    parts.extend(more);
+    parts.sort_unstable_by_key(|part| part.start);
+    let mut all: Vec<Range<u64>> = Vec::with_capacity(parts.len());
+    for part in parts {
+        match all.last_mut() {
+            Some(last) if part.start <= last.end => last.end = last.end.max(part.end),
+            _ => all.push(part),
+        }
+    }
+    all
+}
+
+/// What is in `parts` and not in `known`; both are in order.
+fn without(parts: &[Range<u64>], known: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut left = Vec::new();
+    for part in parts {
+        let mut from = part.start;
+        for known in known.iter().filter(|known| known.end > part.start) {
+            if known.start >= part.end {
+                break;
+            }
+            if from < known.start {
+                left.push(from..known.start);
+            }
+            from = from.max(known.end);
+        }
+        if from < part.end {
+            left.push(from..part.end);
+        }
+    }
+    left
 }
 
 /// A part of the object, and what it was.
@@ -187,21 +247,25 @@ mod tests {
         let len = 300 * page;
         let file = sys::memory_object(c"test", len).unwrap();
         let mut known = Known::of(&file, len, Vec::new()).unwrap();
-        assert!(known.copy(&file).unwrap().is_empty());
+        assert!(known.copy(&file, None).unwrap().is_empty());
         for at in 0..200 {
             file.write_all_at(b"first", at * page).unwrap();
         }
-        let first = known.copy(&file).unwrap();
+        let first = known.copy(&file, None).unwrap();
         let mut copies = vec![(first, {
             let mut all = vec![0; usize::try_from(len).unwrap()];
             file.read_exact_at(&mut all, 0).unwrap();
             all
         })];
-        assert_eq!(known.copy(&file).unwrap().len(), 1, "nothing has changed");
+        assert_eq!(
+            known.copy(&file, None).unwrap().len(),
+            1,
+            "nothing has changed"
+        );
         for round in 0..20_u64 {
             file.write_all_at(&[7, u8::try_from(round).unwrap()], (round * 13 + 3) * page)
                 .unwrap();
-            let layers = known.copy(&file).unwrap();
+            let layers = known.copy(&file, None).unwrap();
             assert!(layers.len() <= LAYERS_MAX, "{} layers", layers.len());
             if layers.len() < LAYERS_MAX && layers.len() > 2 {
                 assert_eq!(layers.last().unwrap().len(), page, "only what is new");
@@ -224,13 +288,13 @@ mod tests {
             file.write_all_at(b"first", at).unwrap();
         }
         let mut known = Known::of(&file, len, Vec::new()).unwrap();
-        assert_eq!(known.copy(&file).unwrap()[0].len(), len);
+        assert_eq!(known.copy(&file, None).unwrap()[0].len(), len);
         // Far enough from each other to be runs of their own.
         let changed = [0, 100, len / page / 2, len / page - 1];
         for at in changed {
             file.write_all_at(b"second", at * page).unwrap();
         }
-        let layers = known.copy(&file).unwrap();
+        let layers = known.copy(&file, None).unwrap();
         assert_eq!(
             layers[1].len(),
             u64::try_from(changed.len()).unwrap() * page
@@ -250,10 +314,10 @@ mod tests {
         let file = sys::memory_object(c"test", 4 * page).unwrap();
         layer.copy_to(&file).unwrap();
         let mut known = Known::of(&file, 4 * page, vec![layer]).unwrap();
-        assert_eq!(known.copy(&file).unwrap().len(), 1);
+        assert_eq!(known.copy(&file, None).unwrap().len(), 1);
         // What was not zero may become so.
         file.write_all_at(&vec![0; sys::page_size()], page).unwrap();
-        let layers = known.copy(&file).unwrap();
+        let layers = known.copy(&file, None).unwrap();
         assert_eq!(layers.len(), 2);
         assert!(contents(&layers, 4 * page).iter().all(|&byte| byte == 0));
     }

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
 
 use pglite_oxide_kernel::Errno;
-use pglite_oxide_kernel::image::Blob;
+use pglite_oxide_kernel::image::{Blob, ImageBytes};
 
 use crate::sys::{self, Reservation, View};
 
@@ -25,10 +25,12 @@ pub(crate) struct Run {
 
 /// What one copying found, as it was then.
 pub(crate) struct Layer {
-    /// Made from `packed` if it is not there yet.
-    file: OnceLock<File>,
+    /// Where it is, and from which byte on. Made from `packed` if it is not there yet.
+    place: OnceLock<(File, u64)>,
     /// What the file is to hold, one after the other.
     packed: Vec<Blob>,
+    /// The same as it is, if it is stored so: part of the running program, it may be.
+    plain: Option<ImageBytes>,
     /// By their starts.
     runs: Vec<Run>,
     /// The file, if its bytes were asked for.
@@ -111,15 +113,20 @@ impl Layer {
             offset += len;
         }
         Ok(Self {
-            file: OnceLock::from(file),
+            place: OnceLock::from((file, 0)),
             packed: Vec::new(),
+            plain: None,
             runs,
             view: OnceLock::new(),
         })
     }
 
-    /// What an image holds: whole pages at these starts, of these lengths.
-    pub(crate) fn packed(ranges: &[(u64, u64)], packed: Vec<Blob>) -> Self {
+    /// What an image holds: whole pages at these starts, of these lengths; the same in one piece, if the image has it so.
+    pub(crate) fn packed(
+        ranges: &[(u64, u64)],
+        packed: Vec<Blob>,
+        plain: Option<ImageBytes>,
+    ) -> Self {
         let mut runs = Vec::with_capacity(ranges.len());
         let mut offset = 0;
         for &(start, len) in ranges {
@@ -127,18 +134,34 @@ impl Layer {
             offset += len;
         }
         Self {
-            file: OnceLock::new(),
+            place: OnceLock::new(),
             packed,
+            plain,
             runs,
             view: OnceLock::new(),
         }
     }
 
-    fn file(&self) -> Result<&File, Errno> {
-        if let Some(file) = self.file.get() {
-            return Ok(file);
+    /// The file, and where in it the layer begins.
+    fn place(&self) -> Result<(&File, u64), Errno> {
+        let place = match self.place.get() {
+            Some(place) => place,
+            // If two threads come here, one's work is thrown away.
+            None => {
+                let made = self.make()?;
+                self.place.get_or_init(|| made)
+            }
+        };
+        Ok((&place.0, place.1))
+    }
+
+    fn make(&self) -> Result<(File, u64), Errno> {
+        if let Some(plain) = &self.plain
+            && plain.is_in_memory()
+            && let Ok(Some(place)) = plain.look(sys::place_in_file)
+        {
+            return Ok(place);
         }
-        // If two threads come here, one's work is thrown away.
         let file = sys::memory_object(c"pglite-frozen", self.len())?;
         let mut piece = Vec::new();
         let mut offset = 0;
@@ -149,15 +172,15 @@ impl Layer {
             file.write_all_at(&piece, offset)?;
             offset += piece.len() as u64;
         }
-        Ok(self.file.get_or_init(|| file))
+        Ok((file, 0))
     }
 
     fn view(&self) -> Result<&View, Errno> {
         if let Some(view) = self.view.get() {
             return Ok(view);
         }
-        let file = self.file()?;
-        let view = View::of(file, file.metadata()?.len())?;
+        let (file, from) = self.place()?;
+        let view = View::of(file, from, self.len())?;
         Ok(self.view.get_or_init(|| view))
     }
 
@@ -201,7 +224,7 @@ impl Layer {
         at: usize,
         (from, to): (u64, u64),
     ) -> Result<(), Errno> {
-        let file = self.file()?;
+        let (file, from_byte) = self.place()?;
         for run in &self.runs {
             let (start, end) = (run.start.max(from), (run.start + run.len).min(to));
             if start >= end {
@@ -213,7 +236,7 @@ impl Layer {
                 at + place,
                 len,
                 file,
-                run.offset + (start - run.start),
+                from_byte + run.offset + (start - run.start),
                 false,
             )?;
         }

@@ -26,6 +26,7 @@ pub mod space;
 pub mod sys;
 mod thread;
 mod trap;
+mod watch;
 
 pub use library::{Library, LibraryError};
 pub use machine::{NativeMachine, Stats};

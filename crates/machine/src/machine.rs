@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use pglite_oxide_kernel::image::{Blobs, LoadError, SaveError};
+use pglite_oxide_kernel::image::{Blobs, LoadError, SaveError, Scope};
 use pglite_oxide_kernel::memory::{AddressSpace, Entry, GuestAddr, Machine, Segment};
 use pglite_oxide_kernel::{Errno, Process};
 
 use crate::image::Image;
 use crate::library::{self, Library};
 use crate::module::{Module, ModuleError};
-use crate::places::{LoadedObject, Places as _};
+use crate::places;
 use crate::saved;
 use crate::segment::MemorySegment;
 use crate::space::{LIVE, STACK_SPAN, Space};
@@ -93,18 +93,14 @@ impl NativeMachine {
         images.insert(module.name(), Arc::clone(&image));
         Ok((module, image))
     }
-
-    /// The names of the program's addresses.
-    fn places(&self) -> Option<LoadedObject> {
-        let module = *self.modules.first()?;
-        LoadedObject::of(std::ptr::from_ref(module).cast())
-    }
 }
 
 impl Machine for NativeMachine {
-    fn identity(&self) -> Result<Vec<u8>, SaveError> {
+    fn identity(&self, scope: Scope) -> Result<Vec<u8>, SaveError> {
         let places = self
-            .places()
+            .modules
+            .first()
+            .and_then(|module| places::of(module, scope))
             .ok_or_else(|| SaveError::unsupported("a program that the host cannot describe"))?;
         let mut identity = places.identity();
         let mut add = |what: &str| {
@@ -115,7 +111,9 @@ impl Machine for NativeMachine {
             add(module.name());
             add(module.fingerprint());
         }
-        for library in &self.libraries {
+        // What a program has besides the modules is of no account to what has not used it.
+        let libraries = self.libraries.iter();
+        for library in libraries.filter(|_| scope == Scope::Executable) {
             if !places.covers(std::ptr::from_ref(*library).addr()) {
                 return Err(SaveError::unsupported(
                     "a process with an extension that was loaded at run time",
@@ -130,15 +128,15 @@ impl Machine for NativeMachine {
     fn load_space(
         &self,
         record: &[u8],
+        scope: Scope,
         blobs: &Blobs,
         shared: &[(GuestAddr, u32, Arc<dyn Segment>, u64)],
     ) -> Result<Arc<dyn AddressSpace>, LoadError> {
         let name = saved::program(record)?;
         let (module, image) = self.program(&name)?;
-        let places = self
-            .places()
+        let places = places::of(module, scope)
             .ok_or(LoadError::Foreign("this program cannot say what it is"))?;
-        let frozen = saved::load_space(record, module, &image, &places, blobs)?;
+        let frozen = saved::load_space(record, module, &image, &*places, blobs)?;
         Ok(Arc::new(Space::of_frozen(
             module,
             &image,

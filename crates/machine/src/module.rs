@@ -1,9 +1,10 @@
 //! The C ABI of compiled modules: the Rust mirror of `guest/runtime/pglite_module.h`.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ops::Range;
 
 /// Version of the ABI this crate speaks.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 /// Bytes from the instance to the guest's byte 0.
 pub const INSTANCE_SPAN: usize = 0x10_0000;
 /// Bytes from the context to the guest's byte 0.
@@ -76,6 +77,10 @@ pub struct Module {
         span: usize,
     ),
     unwind: unsafe extern "C" fn(context: *mut Context, code: c_int),
+    code_start: *const c_char,
+    code_end: *const c_char,
+    constants_start: *const c_char,
+    constants_end: *const c_char,
 }
 
 // SAFETY: immutable data and function pointers; the strings are static.
@@ -144,6 +149,11 @@ impl Module {
             resume,
             relocate,
             unwind,
+            code_start: name.as_ptr(),
+            // SAFETY: the string and its end.
+            code_end: unsafe { name.as_ptr().add(name.count_bytes()) },
+            constants_start: std::ptr::null(),
+            constants_end: std::ptr::null(),
         }))
     }
 
@@ -165,6 +175,17 @@ impl Module {
     pub fn core(&self) -> &str {
         // SAFETY: the build writes a static NUL-terminated string.
         unsafe { CStr::from_ptr(self.core) }.to_str().unwrap_or("?")
+    }
+
+    /// Where the parts of the module are that no linker takes apart: its code, its constants. `None` if there are none, as in a module without a profile.
+    pub(crate) fn gathered(&self) -> Option<[Range<usize>; 2]> {
+        let range = |start: *const c_char, end: *const c_char| start.addr()..end.addr();
+        (!self.code_start.is_null()).then(|| {
+            [
+                range(self.code_start, self.code_end),
+                range(self.constants_start, self.constants_end),
+            ]
+        })
     }
 
     /// Checks that the descriptor is one that this crate can run.

@@ -3,6 +3,11 @@
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use std::ffi::c_int;
 use std::ffi::c_void;
+use std::ops::Range;
+
+use pglite_oxide_kernel::image::Scope;
+
+use crate::module::Module;
 
 /// An address by its distance from something that has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +30,61 @@ pub(crate) trait Places {
     fn witness(&self, place: Place) -> u64;
     /// What must be the same for names to mean the same.
     fn identity(&self) -> Vec<u8>;
+}
+
+/// The names that are good for images of this scope; `None` where the host, or the build, cannot give any.
+pub(crate) fn of(module: &'static Module, scope: Scope) -> Option<Box<dyn Places>> {
+    let object = LoadedObject::of(std::ptr::from_ref(module).cast())?;
+    Some(match scope {
+        Scope::Executable => Box::new(object),
+        Scope::Build => Box::new(Gathered {
+            parts: module.gathered()?,
+            object,
+        }),
+    })
+}
+
+/// The names of a module's own code and constants, by their distances from where these begin: good in every program that the module is linked into. What else the program has, it has no
+/// names for.
+#[derive(Debug)]
+struct Gathered {
+    /// One for each anchor.
+    parts: [Range<usize>; 2],
+    /// The program, or what of it the module is in.
+    object: LoadedObject,
+}
+
+impl Places for Gathered {
+    fn covers(&self, address: usize) -> bool {
+        self.object.covers(address)
+    }
+
+    fn name(&self, address: usize) -> Option<Place> {
+        let named = (0..).zip(&self.parts);
+        let (anchor, part) = { named }.find(|(_, part)| part.contains(&address))?;
+        Some(Place {
+            anchor,
+            offset: (address - part.start) as u64,
+        })
+    }
+
+    fn find(&self, place: Place) -> Option<usize> {
+        let part = self.parts.get(place.anchor as usize)?;
+        let address = part
+            .start
+            .checked_add(usize::try_from(place.offset).ok()?)?;
+        part.contains(&address).then_some(address)
+    }
+
+    /// Linkers write other addresses into the code of each program.
+    fn witness(&self, _: Place) -> u64 {
+        0
+    }
+
+    /// The module's fingerprint, which is of everything it was compiled from, says it all.
+    fn identity(&self) -> Vec<u8> {
+        Vec::new()
+    }
 }
 
 /// Part of a loaded object.
@@ -207,6 +267,33 @@ mod tests {
         assert!(!object.identity().is_empty());
         let same = LoadedObject::of(std::ptr::from_ref(&LIMIT).cast()).unwrap();
         assert_eq!(same.identity(), object.identity());
+    }
+
+    #[test]
+    fn a_module_s_own_parts_have_names_for_other_programs() {
+        let module = Module::for_tests(c"anywhere", c"", 0x10_0000);
+        let rust = (look as *const ()).addr();
+        let names = Gathered {
+            parts: module.gathered().unwrap(),
+            object: LoadedObject::of((look as *const ()).cast()).unwrap(),
+        };
+        let [code, _] = module.gathered().unwrap();
+        let place = names.name(code.start + 3).unwrap();
+        assert_eq!(
+            place,
+            Place {
+                anchor: 0,
+                offset: 3
+            }
+        );
+        assert_eq!(names.find(place), Some(code.start + 3));
+        assert_eq!(names.name(code.end), None);
+        assert!(names.covers(rust), "a part of the program");
+        assert_eq!(names.name(rust), None, "not of the module");
+        for (anchor, offset) in [(0, code.len() as u64), (1, 0), (2, 0), (0, u64::MAX)] {
+            assert_eq!(names.find(Place { anchor, offset }), None);
+        }
+        assert!(names.object.name(rust).is_some());
     }
 
     static LIMIT: u32 = 7;

@@ -1,8 +1,9 @@
 //! Frozen processes and segments in images of kernels (`pglite_oxide_kernel::image`).
 //!
 //! Of memory, the pages are written that the program's own image does not have, as one layer, which is unpacked into a memory object when it is first mapped. Instance, context and
-//! native stack are words: those that point into the space move with it when it is mapped, as in any copy; those that point into the program are written as
-//! [`Place`]s. Words of a stack that point elsewhere into the host are left over from what ran there before, deeper than the guest: they are written as zero.
+//! native stack are words: those that point into the space are written as if it were at [`NOWHERE`], and move with it when it is mapped, as in any copy; those that point into the program are written as
+//! [`Place`]s. Words of a stack that point elsewhere into the host, or to parts of the program that have no names ([`Scope::Build`](pglite_oxide_kernel::image::Scope)), are left over
+//! from what ran there before, deeper than the guest: they are written as zero.
 
 use std::fs;
 use std::sync::Arc;
@@ -20,6 +21,10 @@ use crate::places::{Place, Places};
 use crate::segment::MemorySegment;
 use crate::space::{GUARD, SPAN, STACK_SPAN, zero_memory};
 use crate::sys::{self, View};
+
+/// Where all spaces of images are said to be: no host has an address of a program there. Where a space really was, another process may have its code, of which the addresses would then move
+/// with the space.
+const NOWHERE: usize = 0x9e37 << 48;
 
 /// Bytes that are packed and unpacked at once.
 const PIECE: usize = 256 << 10;
@@ -55,8 +60,6 @@ struct SpaceRecord {
     context: Vec<Word>,
     stack: Vec<Word>,
     stack_offset: u64,
-    /// Where the space was.
-    old: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -95,13 +98,11 @@ impl Classifier<'_> {
         let address = usize::try_from(word).unwrap_or(0);
         if (self.old..self.old + SPAN).contains(&address) {
             tracing::trace!(target: "pglite_oxide::image", program = self.program, area, at, kind = "space");
-            return Ok(Word::Value(word));
+            return Ok(Word::Value((address - self.old + NOWHERE) as u64));
         }
-        let place = || format!("word {at} of the {area} of a process of {}", self.program);
         if self.places.covers(address) {
             let Some(found) = self.places.name(address) else {
-                let place = place();
-                return Err(SaveError::Address { place, address });
+                return self.unnamed(address, (area, at), leftovers);
             };
             tracing::trace!(target: "pglite_oxide::image", program = self.program, area, at, kind = "place", anchor = found.anchor, offset = found.offset);
             return Ok(Word::Place {
@@ -115,14 +116,24 @@ impl Classifier<'_> {
             .iter()
             .any(|&(start, end)| (start..end).contains(&address))
         {
-            if !leftovers {
-                let place = place();
-                return Err(SaveError::Address { place, address });
-            }
+            return self.unnamed(address, (area, at), leftovers);
+        }
+        Ok(Word::Value(word))
+    }
+
+    /// An address that means nothing elsewhere.
+    fn unnamed(
+        &self,
+        address: usize,
+        (area, at): (&str, usize),
+        leftovers: bool,
+    ) -> Result<Word, SaveError> {
+        if leftovers {
             tracing::trace!(target: "pglite_oxide::image", program = self.program, area, at, kind = "host");
             return Ok(Word::Value(0));
         }
-        Ok(Word::Value(word))
+        let place = format!("word {at} of the {area} of a process of {}", self.program);
+        Err(SaveError::Address { place, address })
     }
 }
 
@@ -141,7 +152,7 @@ fn mappings() -> Vec<(usize, usize)> {
 fn write_layer<'a>(
     found: &Found,
     pages: impl Fn(u64, u64) -> &'a [u8],
-    blobs: &mut BlobWriter,
+    mut add: impl FnMut(&[u8]) -> u32,
 ) -> Result<LayerRecord, SaveError> {
     let mut all = Vec::new();
     for &(start, len) in found.runs() {
@@ -149,7 +160,7 @@ fn write_layer<'a>(
     }
     let (mut first, mut pieces) = (0, 0);
     for piece in all.chunks(PIECE) {
-        let number = blobs.add(piece);
+        let number = add(piece);
         first = if pieces == 0 { number } else { first };
         pieces += 1;
     }
@@ -187,7 +198,8 @@ fn read_layer(record: &LayerRecord, blobs: &Blobs, limit: (u64, u64)) -> Result<
     if total != held {
         return Err(LoadError::Damaged("pages are missing"));
     }
-    Ok(Layer::packed(&record.runs, packed))
+    let plain = blobs.plain(record.first..record.first.saturating_add(record.pieces));
+    Ok(Layer::packed(&record.runs, packed, plain))
 }
 
 /// Describes a frozen process.
@@ -212,7 +224,8 @@ pub(crate) fn save_space(
             }
         }
     }
-    let layer = write_layer(&found, |start, len| bytes(&now, start, len), blobs)?;
+    let pages = |start, len| bytes(&now, start, len);
+    let layer = write_layer(&found, pages, |piece| blobs.add(piece))?;
     let classifier = Classifier {
         places,
         program: module.name(),
@@ -239,7 +252,6 @@ pub(crate) fn save_space(
         context: list(&frozen.context_at_rest(), "context", false)?,
         stack: list(&frozen.stack, "stack", true)?,
         stack_offset: frozen.stack_offset as u64,
-        old: frozen.old as u64,
     })
 }
 
@@ -291,12 +303,11 @@ pub(crate) fn load_space(
     if !fits {
         return Err(LoadError::Damaged("a stack does not fit its space"));
     }
-    let old = usize::try_from(record.old).unwrap_or(0);
     Ok(Frozen::loaded(
         layer,
         (instance, context, stack),
         stack_offset,
-        old,
+        NOWHERE,
     ))
 }
 
@@ -312,7 +323,7 @@ pub(crate) fn save_segment(
     for layer in layers {
         layer.copy_to(&file)?;
     }
-    let view = View::of(&file, whole).map_err(Errno::from)?;
+    let view = View::of(&file, 0, whole).map_err(Errno::from)?;
     let mut found = Found::new();
     for &(start, len) in Found::of(layers.iter().flat_map(|layer| layer.runs())).runs() {
         for at in (start..(start + len).min(whole)).step_by(sys::page_size()) {
@@ -321,7 +332,8 @@ pub(crate) fn save_segment(
             }
         }
     }
-    let layer = write_layer(&found, |start, len| view.bytes(start, start + len), blobs)?;
+    let pages = |start, len| view.bytes(start, start + len);
+    let layer = write_layer(&found, pages, |piece| blobs.add_shared_memory(piece))?;
     encode(&SegmentRecord { len, layer })
 }
 
@@ -395,6 +407,7 @@ mod tests {
         let page = sys::page_size();
         assert_eq!(blobs.get(0).unwrap().len(), page, "not the page of zeros");
         let loaded = load_space(&record, module, &image, &here(), &blobs).unwrap();
+        let inside = (NOWHERE + STACK_SPAN) as u64;
         assert_eq!(loaded.stack, [inside, code(), 0, 42]);
         assert_eq!(loaded.instance, [code()]);
         assert_eq!(loaded.context_at_rest()[5..], [code(), 7, 8]);
@@ -445,6 +458,50 @@ mod tests {
             load_space(&record, module, &image, &Rebuilt(here()), &blobs),
             Err(LoadError::Foreign(_))
         ));
+    }
+
+    /// This program's code, loaded where the space of the process was that saved.
+    struct Loaded;
+
+    impl Loaded {
+        const SAVED: usize = 0x6000 << 32;
+        const HERE: usize = OLD + STACK_SPAN / 2;
+    }
+
+    impl Places for Loaded {
+        fn covers(&self, address: usize) -> bool {
+            address == Self::SAVED || address as u64 == code()
+        }
+        fn name(&self, _: usize) -> Option<Place> {
+            Some(Place {
+                anchor: 0,
+                offset: 0,
+            })
+        }
+        fn find(&self, _: Place) -> Option<usize> {
+            Some(Self::HERE)
+        }
+        fn witness(&self, _: Place) -> u64 {
+            0
+        }
+        fn identity(&self) -> Vec<u8> {
+            Vec::new()
+        }
+    }
+
+    /// Where the host had loaded the program into the 8 GiB that a space of the image had been at, return addresses moved with the space, and the first session's backend crashed:
+    /// `ConnectionLost`, in about one of a hundred processes that opened one of the few images with such spaces.
+    #[test]
+    fn a_program_may_be_where_a_space_was() {
+        let (module, image, frozen) = process(0, vec![Loaded::SAVED as u64, OLD as u64]);
+        let mut writer = BlobWriter::default();
+        let record = save_space(module, &image, &frozen, &Loaded, &mut writer).unwrap();
+        let blobs = Blobs::try_from(writer).unwrap();
+        let loaded = load_space(&record, module, &image, &Loaded, &blobs).unwrap();
+        assert_eq!(loaded.stack[0], Loaded::HERE as u64);
+        let space = loaded.old..loaded.old + SPAN;
+        assert!(!space.contains(&Loaded::HERE), "it would move");
+        assert_eq!(loaded.stack[1], loaded.old as u64, "this moves");
     }
 
     #[test]

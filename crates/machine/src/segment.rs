@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,7 @@ use crate::known::Known;
 use crate::layer::{Found, Layer};
 use crate::saved;
 use crate::sys::{self, Reservation};
+use crate::watch::Watch;
 
 /// Layers beyond this are made one.
 const LAYERS_MAX: usize = 4;
@@ -32,8 +34,12 @@ pub struct MemorySegment {
 }
 
 enum State {
-    /// What everybody maps, and what it was when it began or was last copied.
-    Shared { file: Arc<File>, last: Last },
+    /// What everybody maps, what it was when it began or was last copied, and what was written since.
+    Shared {
+        file: Arc<File>,
+        last: Last,
+        watch: Watch,
+    },
     /// Of a copy in which only one process runs, while `sole` says so.
     Sole {
         sole: Arc<AtomicBool>,
@@ -61,8 +67,11 @@ unsafe impl Send for Mapped {}
 
 impl State {
     fn shared(file: Arc<File>) -> Self {
-        let last = Last::Began(Vec::new());
-        Self::Shared { file, last }
+        Self::Shared {
+            file,
+            last: Last::Began(Vec::new()),
+            watch: Watch::default(),
+        }
     }
 }
 
@@ -135,15 +144,21 @@ impl MemorySegment {
         }
         let file = self.object(&mut state)?;
         reservation.map_file(at, len, &file, offset, true)?;
+        if let State::Shared { watch, .. } = &mut *state {
+            watch.add(reservation.start().addr().get() + at, len, offset);
+        }
         Ok(())
     }
 
-    /// The space that mapped it at `start` is going away, or maps something else there.
-    pub(crate) fn unmapped(&self, start: *const u8) {
-        if let State::Sole { mapped, .. } = &mut *self.state()
-            && mapped.is_some_and(|mapped| mapped.start.cast_const() == start)
-        {
-            *mapped = None;
+    /// A space that has it in this range is going away, or maps something else there.
+    pub(crate) fn unmapped(&self, range: &Range<usize>) {
+        match &mut *self.state() {
+            State::Sole { mapped, .. } => {
+                if mapped.is_some_and(|mapped| mapped.start.addr() == range.start) {
+                    *mapped = None;
+                }
+            }
+            State::Shared { watch, .. } => watch.remove(range),
         }
     }
 
@@ -167,9 +182,14 @@ impl MemorySegment {
         }
         let file = Arc::new(file);
         let last = Last::Began(std::mem::take(layers));
+        let mut watch = Watch::default();
+        if let Some(mapped) = mapped {
+            watch.add(mapped.start.addr(), mapped.len, 0);
+        }
         *state = State::Shared {
             file: Arc::clone(&file),
             last,
+            watch,
         };
         Ok(file)
     }
@@ -202,15 +222,21 @@ impl Mapped {
 }
 
 /// The contents of an object as layers: those of the last copy if it was not `touched` since.
-fn copied(file: &File, len: u64, last: &mut Last, touched: bool) -> Result<Vec<Arc<Layer>>, Errno> {
+fn copied(
+    file: &File,
+    len: u64,
+    last: &mut Last,
+    watch: &mut Watch,
+    touched: bool,
+) -> Result<Vec<Arc<Layer>>, Errno> {
     let began = match last {
         Last::Copied(known) if known.len() == len && !touched => return Ok(known.layers()),
-        Last::Copied(known) if known.len() == len => return known.copy(file),
+        Last::Copied(known) if known.len() == len => return known.copy(file, Some(watch)),
         Last::Copied(_) => Vec::new(),
         Last::Began(layers) => std::mem::take(layers),
     };
     let mut known = Known::of(file, len, began)?;
-    let layers = known.copy(file)?;
+    let layers = known.copy(file, None)?;
     *last = Last::Copied(known);
     Ok(layers)
 }
@@ -229,7 +255,10 @@ impl Segment for MemorySegment {
         let file = self.object(&mut state)?;
         file.set_len(len)?;
         // What is cut off and grown again is zero: not what it was copied as.
-        *state = State::shared(file);
+        if let State::Shared { last, watch, .. } = &mut *state {
+            *last = Last::Began(Vec::new());
+            watch.lose();
+        }
         self.len.store(len, Ordering::SeqCst);
         Ok(())
     }
@@ -239,8 +268,8 @@ impl Segment for MemorySegment {
         // Whoever maps it stands still until the copy is made. If that fails, it is looked at again.
         let touched = self.touched.load(Ordering::SeqCst);
         let mut layers = match &mut *state {
-            State::Shared { file, last } => {
-                let layers = copied(file, self.len(), last, touched)?;
+            State::Shared { file, last, watch } => {
+                let layers = copied(file, self.len(), last, watch, touched)?;
                 self.touched.store(false, Ordering::SeqCst);
                 layers
             }
@@ -259,7 +288,7 @@ impl Segment for MemorySegment {
                 }
             } else {
                 let file = self.object(&mut state)?;
-                layers = Known::of(&file, self.len(), Vec::new())?.copy(&file)?;
+                layers = Known::of(&file, self.len(), Vec::new())?.copy(&file, None)?;
             }
         }
         Ok(Arc::new(Self::of_layers(self.len(), layers, sole)))
@@ -287,9 +316,12 @@ impl Segment for MemorySegment {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
         self.touch();
         let room = usize::try_from(self.len().saturating_sub(offset)).unwrap_or(usize::MAX);
-        Ok(self
-            .object(&mut self.state())?
-            .write_at(&bytes[..bytes.len().min(room)], offset)?)
+        let mut state = self.state();
+        let file = self.object(&mut state)?;
+        if let State::Shared { watch, .. } = &mut *state {
+            watch.lose();
+        }
+        Ok(file.write_at(&bytes[..bytes.len().min(room)], offset)?)
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -299,6 +331,10 @@ impl Segment for MemorySegment {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU8;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -322,5 +358,153 @@ mod tests {
         let space = Reservation::new(4 * page).unwrap();
         segment.map_into(&space, 0, 4 * page, 0).unwrap();
         assert_eq!(copy(), 3);
+    }
+
+    /// Pages of the segment in the test below.
+    const PAGES: usize = 64;
+
+    /// What happens between two copies.
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// By a thread each, in the mapping of this number: pages and bytes.
+        Write(Vec<(usize, Vec<(usize, u8)>)>),
+        /// Looking brings pages into a mapping.
+        Look(usize, usize),
+        Map,
+        Unmap(usize),
+        /// Something else is mapped over the first half.
+        Cut(usize),
+        /// By the kernel.
+        File(usize, u8),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let writes = || prop::collection::vec((0..PAGES, any::<u8>()), 0..6);
+        prop_oneof![
+            4 => prop::collection::vec((0..8_usize, writes()), 1..4).prop_map(Step::Write),
+            2 => (0..8_usize, 0..PAGES).prop_map(|(map, page)| Step::Look(map, page)),
+            2 => Just(Step::Map),
+            2 => (0..8_usize).prop_map(Step::Unmap),
+            1 => (0..8_usize).prop_map(Step::Cut),
+            1 => (0..PAGES, any::<u8>()).prop_map(|(page, byte)| Step::File(page, byte)),
+        ]
+    }
+
+    struct Map(Reservation);
+
+    impl Map {
+        fn of(segment: &MemorySegment) -> Self {
+            let len = PAGES * sys::page_size();
+            let space = Reservation::new(len).unwrap();
+            segment.map_into(&space, 0, len, 0).unwrap();
+            Self(space)
+        }
+
+        fn byte(&self, page: usize) -> &AtomicU8 {
+            // SAFETY: in the mapping, which everybody uses like this.
+            unsafe { AtomicU8::from_ptr(self.0.start().as_ptr().add(page * sys::page_size() + 7)) }
+        }
+
+        fn range(&self) -> Range<usize> {
+            let start = self.0.start().addr().get();
+            start..start + self.0.size()
+        }
+    }
+
+    fn whole(segment: &MemorySegment) -> Vec<u8> {
+        let mut out = vec![0; PAGES * sys::page_size()];
+        assert_eq!(segment.read_at(0, &mut out), Ok(out.len()));
+        out
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(60) })]
+
+        /// A write that the host's account of written pages lacks would be missing in a copy, and in all after it.
+        #[test]
+        fn copies_are_the_whole_whoever_wrote_in_between(
+            rounds in prop::collection::vec(prop::collection::vec(step(), 0..5), 1..9),
+        ) {
+            let segment = MemorySegment::new((PAGES * sys::page_size()) as u64).unwrap();
+            let mut maps = vec![Map::of(&segment)];
+            for steps in rounds {
+                segment.touch();
+                for step in steps {
+                    match step {
+                        Step::Write(writers) => std::thread::scope(|scope| {
+                            for (map, writes) in &writers {
+                                let map = &maps[map % maps.len()];
+                                scope.spawn(move || {
+                                    for &(page, byte) in writes {
+                                        map.byte(page).store(byte, Ordering::Relaxed);
+                                    }
+                                });
+                            }
+                        }),
+                        Step::Look(map, page) => {
+                            maps[map % maps.len()].byte(page).load(Ordering::Relaxed);
+                        }
+                        Step::Map => maps.push(Map::of(&segment)),
+                        Step::Unmap(map) if maps.len() > 1 => {
+                            let map = maps.swap_remove(map % maps.len());
+                            segment.unmapped(&map.range());
+                        }
+                        Step::Unmap(_) => {}
+                        Step::Cut(map) => {
+                            let map = &maps[map % maps.len()];
+                            let (start, half) = (map.range().start, map.0.size() / 2);
+                            map.0.map_zero(0, half).unwrap();
+                            segment.unmapped(&(start..start + half));
+                        }
+                        Step::File(page, byte) => {
+                            segment.write_at((page * sys::page_size()) as u64, &[byte]).unwrap();
+                        }
+                    }
+                }
+                let copy = segment.duplicate(&Arc::new(AtomicBool::new(true))).unwrap();
+                let copy = copy.as_any().downcast_ref::<MemorySegment>().unwrap();
+                prop_assert!(whole(copy) == whole(&segment));
+            }
+        }
+    }
+
+    #[test]
+    fn a_host_that_tells_of_writes_is_believed_from_the_second_copy_on() {
+        let page = sys::page_size() as u64;
+        let segment = MemorySegment::new(PAGES as u64 * page).unwrap();
+        let (one, two) = (Map::of(&segment), Map::of(&segment));
+        for number in 0..PAGES {
+            one.byte(number).store(1, Ordering::Relaxed);
+            two.byte(number).load(Ordering::Relaxed);
+        }
+        let copy = || drop(segment.duplicate(&Arc::new(AtomicBool::new(true))).unwrap());
+        let written = |parts: &[Range<u64>]| match &mut *segment.state() {
+            State::Shared { watch, .. } => {
+                let written = watch.take(parts);
+                watch.copied();
+                written
+            }
+            State::Sole { .. } => unreachable!("it is mapped by two"),
+        };
+        copy();
+        segment.touch();
+        copy();
+        let parts = [0..10 * page, 30 * page..60 * page];
+        if !sys::watch(one.range().start, one.0.size()) {
+            assert!(written(&parts).is_none());
+            return;
+        }
+        one.byte(3).store(2, Ordering::Relaxed);
+        two.byte(40).store(2, Ordering::Relaxed);
+        two.byte(41).store(2, Ordering::Relaxed);
+        two.byte(50).load(Ordering::Relaxed);
+        let found = written(&parts).unwrap();
+        assert_eq!(found, [3 * page..4 * page, 40 * page..42 * page]);
+        assert_eq!(written(&parts).unwrap(), []);
+        segment.unmapped(&one.range());
+        assert!(
+            written(&parts).is_none(),
+            "what one wrote last is not known"
+        );
     }
 }

@@ -14,13 +14,13 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use pglite_oxide_kernel::Errno;
-use pglite_oxide_kernel::image::{BlobWriter, SaveError};
+use pglite_oxide_kernel::image::{BlobWriter, SaveError, Scope};
 use pglite_oxide_kernel::memory::{AddressSpace, GuestAddr, Segment};
 
 use crate::frozen::Frozen;
 use crate::image::Image;
 use crate::module::{CONTEXT_SPAN, Context, FIRST_BYTE, INSTANCE_SPAN, MEMORY_SIZE, Module};
-use crate::places::LoadedObject;
+use crate::places;
 use crate::saved;
 use crate::segment::MemorySegment;
 use crate::sys::{self, Reservation};
@@ -117,6 +117,16 @@ struct Shared {
 impl Shared {
     fn segment(&self) -> Result<&MemorySegment, Errno> {
         self.segment.as_any().downcast_ref().ok_or(Errno::EINVAL)
+    }
+
+    /// What it has of `[start, end)` in this memory is going away.
+    fn unmapped(&self, memory: &Memory, (start, end): (u32, u32)) {
+        let (from, to) = (self.from.max(start), self.to.min(end));
+        if from < to
+            && let Ok(segment) = self.segment()
+        {
+            segment.unmapped(&(memory.byte(from).addr()..memory.byte(to).addr()));
+        }
     }
 }
 
@@ -352,9 +362,7 @@ impl Drop for Space {
     fn drop(&mut self) {
         if let Some(memory) = self.memory.get() {
             for entry in &self.mapped().shared {
-                if let Ok(segment) = entry.segment() {
-                    segment.unmapped(memory.byte(entry.from).cast_const());
-                }
+                entry.unmapped(memory, (entry.from, entry.to));
             }
         }
     }
@@ -399,6 +407,13 @@ impl AddressSpace for Space {
         };
         let memory = self.memory()?;
         let mut mapped = self.mapped();
+        for before in &mapped.shared {
+            if before.from < entry.to && entry.from < before.to {
+                // As in `discard`.
+                before.segment.share()?;
+                before.unmapped(memory, (entry.from, entry.to));
+            }
+        }
         map_shared(memory, &entry)?;
         cut(&mut mapped.shared, entry.from, entry.to);
         mapped.shared.push(entry);
@@ -424,6 +439,7 @@ impl AddressSpace for Space {
                 is_shared = true;
                 // What this process wrote is for the others.
                 entry.segment.share()?;
+                entry.unmapped(memory, (start, end));
             }
         }
         // Advice would bring the image's pages back.
@@ -486,13 +502,14 @@ impl AddressSpace for Space {
     fn save(
         &self,
         _private: &[(GuestAddr, u32)],
+        scope: Scope,
         blobs: &mut BlobWriter,
     ) -> Result<Vec<u8>, SaveError> {
-        let places = LoadedObject::of(std::ptr::from_ref(self.module).cast())
+        let places = places::of(self.module, scope)
             .ok_or_else(|| SaveError::unsupported("a program that the host cannot describe"))?;
         match (&self.frozen, self.memory.get()) {
             (Some(frozen), None) => {
-                saved::save_space(self.module, &self.image, frozen, &places, blobs)
+                saved::save_space(self.module, &self.image, frozen, &*places, blobs)
             }
             _ => Err(SaveError::unsupported("a process that has run")),
         }

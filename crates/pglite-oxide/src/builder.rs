@@ -33,14 +33,14 @@ impl PgliteBuilder {
 
     start_methods!();
 
-    /// Starts the cluster and opens the first session. Blocks until it is ready: tens of milliseconds for a fresh one, about one for a temporary one like
-    /// others before; after a crash, for as long as recovery takes.
+    /// Starts the cluster and opens the first session. Blocks until it is ready: some milliseconds for the first temporary one of a process with PostgreSQL's defaults, about one for a
+    /// temporary one like others before, tens for all others; after a crash, for as long as recovery takes.
     ///
     /// # Errors
     /// [`crate::Error::Start`] when the cluster does not start, [`crate::Error::Database`] when the role or the database is not there.
     pub fn open(self) -> Result<Pglite> {
-        if let Some(snapshot) = cache::snapshot(&self.start, false)? {
-            return snapshot.open();
+        if let Some(session) = cache::open(&self.start, &[])? {
+            return Ok(session);
         }
         let cluster = Arc::new(Cluster::start(self.start.cluster_options()?)?);
         let mut session =

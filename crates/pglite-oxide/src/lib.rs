@@ -19,6 +19,7 @@
 
 mod archive;
 mod builder;
+mod built_in;
 mod cache;
 mod config;
 mod connection;
@@ -35,6 +36,7 @@ mod program;
 pub mod protocol;
 mod restore;
 mod results;
+mod scram;
 mod server;
 mod session;
 mod snapshot;
@@ -44,6 +46,8 @@ pub mod types;
 
 pub use archive::DataDirArchiveFormat;
 pub use builder::PgliteBuilder;
+#[doc(hidden)]
+pub use built_in::built_in_image;
 pub use config::PostgresConfig;
 pub use connector::{CancelHandle, CancelToken, Connector};
 pub use dump::{DumpFormat, PgDumpOptions};

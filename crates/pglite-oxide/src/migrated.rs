@@ -113,7 +113,11 @@ impl PgliteBuilder {
         if let Some(template) = &*slot {
             return Ok(template.clone());
         }
-        let kept = match from_image(&full_key) {
+        let path = directory().map(|all| file(&all, &full_key));
+        let image = path
+            .as_deref()
+            .and_then(|path| KeptImage::beside(path, &full_key));
+        let kept = match image.as_ref().and_then(KeptImage::open) {
             Some(snapshot) => Kept {
                 start,
                 data: None,
@@ -124,11 +128,15 @@ impl PgliteBuilder {
                 }),
             },
             None => {
-                let (data, path) = stored(&full_key, || migrated(&start, migrate))?;
+                let make = || migrated(&start, migrate);
+                let (data, is_stored) = match &path {
+                    Some(path) => stored(path, &full_key, image.as_ref(), make)?,
+                    None => (make()?, false),
+                };
                 Kept {
                     start,
                     data: Some(data),
-                    image: path.and_then(|path| KeptImage::beside(&path, &full_key)),
+                    image: image.filter(|_| is_stored),
                     forks: Mutex::default(),
                 }
             }
@@ -174,45 +182,40 @@ fn file(directory: &Path, key: &str) -> PathBuf {
     directory.join(format!("{:016x}.template", hasher.finish()))
 }
 
-/// The migrated database as another process of this executable has left it.
-fn from_image(key: &str) -> Option<Snapshot> {
-    KeptImage::beside(&file(&directory()?, key), key)?.open()
-}
-
-/// What is stored under the key, or what `make` makes, stored; and in which file, if in one.
+/// What is stored in this file under the key, or what `make` makes, stored; and whether it is stored there now.
 fn stored(
+    path: &Path,
     key: &str,
+    image: Option<&KeptImage>,
     make: impl FnOnce() -> Result<DataDirectory>,
-) -> Result<(DataDirectory, Option<PathBuf>)> {
-    let Some(directory) = directory() else {
-        return Ok((make()?, None));
-    };
-    let path = file(&directory, key);
-    let _lock = match locked(&directory, &path) {
+) -> Result<(DataDirectory, bool)> {
+    let _lock = match locked(path) {
         Ok(lock) => lock,
         Err(error) => {
             tracing::warn!(path = %path.display(), %error, "templates are not kept");
-            return Ok((make()?, None));
+            return Ok((make()?, false));
         }
     };
-    if let Some(data) = load(&path, key)? {
-        return Ok((data, Some(path)));
+    if let Some(data) = load(path, key)? {
+        return Ok((data, true));
     }
     let data = make()?;
-    if let Err(error) = store(&directory, &path, key, &data) {
+    if let Err(error) = store(path, key, &data) {
         tracing::warn!(path = %path.display(), %error, "the template is not kept");
-        return Ok((data, None));
+        return Ok((data, false));
     }
     // Of a template that was there before, under the same name.
-    if let Some(image) = KeptImage::beside(&path, key) {
+    if let Some(image) = image {
         image.forget();
     }
-    Ok((data, Some(path)))
+    Ok((data, true))
 }
 
 /// Keeps other processes from making the same template, until dropped.
-fn locked(directory: &Path, path: &Path) -> io::Result<File> {
-    fs::create_dir_all(directory)?;
+fn locked(path: &Path) -> io::Result<File> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
     let file = kept_file::lock_file(&path.with_extension("lock"))?;
     file.lock()?;
     Ok(file)
@@ -233,7 +236,7 @@ fn load(path: &Path, key: &str) -> Result<Option<DataDirectory>> {
     Ok(data)
 }
 
-fn store(directory: &Path, path: &Path, key: &str, data: &DataDirectory) -> Result<()> {
+fn store(path: &Path, key: &str, data: &DataDirectory) -> Result<()> {
     let delta = data.to_delta()?;
     let part = path.with_extension("part");
     let write = || {
@@ -245,7 +248,9 @@ fn store(directory: &Path, path: &Path, key: &str, data: &DataDirectory) -> Resu
         what: format!("cannot write {}", path.display()),
         source,
     })?;
-    sweep(directory);
+    if let Some(directory) = path.parent() {
+        sweep(directory);
+    }
     Ok(())
 }
 

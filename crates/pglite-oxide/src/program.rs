@@ -16,7 +16,7 @@ const CHUNK: usize = 64 * 1024;
 
 impl Connector {
     /// Describes a run of one of PostgreSQL's client programs, as this connector's role and on its database unless its arguments say otherwise. `psql`, `pg_dump`,
-    /// `pg_restore`, `pg_dumpall`, `pgbench`, `vacuumdb`, `reindexdb`, `pg_amcheck`, `pg_basebackup`, `pg_waldump` and others are there:
+    /// `pg_restore`, `pg_dumpall`, `pgbench`, `vacuumdb`, `reindexdb`, `pg_amcheck`, `pg_basebackup`, `pg_verifybackup`, `pg_waldump` and others are there:
     /// [`crate::Cluster::programs`] lists them. Run it with [`Self::run_program`].
     ///
     /// ```no_run

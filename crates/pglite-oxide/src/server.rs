@@ -1,9 +1,12 @@
 //! Serving a cluster to any PostgreSQL client, over TCP and Unix sockets.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixListener;
+use std::num::NonZeroU32;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +18,7 @@ use crate::config::{StartConfig, start_methods};
 use crate::connector::Connector;
 use crate::error::{Error, Result};
 use crate::migrated::Template;
+use crate::scram;
 use crate::session::Pglite;
 use crate::snapshot::Snapshot;
 use crate::template::quote_identifier;
@@ -40,6 +44,19 @@ pub struct PgliteServer {
 struct UnixSocket {
     path: PathBuf,
     directory: Option<PathBuf>,
+}
+
+impl UnixSocket {
+    /// Where clients look for it.
+    fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// The port in its name, if it is named as clients expect.
+    fn port(&self) -> Option<u16> {
+        let name = self.path.file_name()?.to_str()?;
+        name.strip_prefix(".s.PGSQL.")?.parse().ok()
+    }
 }
 
 impl Drop for UnixSocket {
@@ -103,30 +120,58 @@ impl PgliteServer {
     /// The URL for clients: TCP's if it listens there, otherwise the Unix socket's.
     #[must_use]
     pub fn database_url(&self) -> String {
-        let user = encode(&self.username);
-        let database = encode(&self.database);
+        let user = encode(self.username.as_bytes());
+        let database = encode(self.database.as_bytes());
         match (self.tcp, &self.unix) {
             (Some(address), _) => {
-                let password = self
-                    .password
-                    .as_ref()
-                    .map_or_else(String::new, |password| format!(":{}", encode(password)));
+                let password = self.password.as_ref().map_or_else(String::new, |password| {
+                    format!(":{}", encode(password.as_bytes()))
+                });
                 format!("postgresql://{user}{password}@{address}/{database}?sslmode=disable")
             }
-            (None, Some(unix)) => {
-                let directory = unix
-                    .path
-                    .parent()
-                    .unwrap_or(Path::new("/"))
-                    .to_string_lossy()
-                    .into_owned();
-                format!(
-                    "postgresql://{user}@localhost:{}/{database}?host={}&sslmode=disable",
-                    self.cluster.port(),
-                    encode(&directory)
-                )
-            }
+            // All in the query: asyncpg takes a host that stands before it, even `localhost`, instead of the socket's.
+            (None, Some(unix)) => format!(
+                "postgresql:///{database}?host={}&port={}&user={user}&sslmode=disable",
+                encode(unix.directory().as_os_str().as_bytes()),
+                self.port()
+            ),
             (None, None) => String::new(),
+        }
+    }
+
+    /// `DATABASE_URL`, and the variables that libpq and most other clients read where they are given nothing else: `PGHOST`, `PGPORT`, `PGUSER`, `PGDATABASE`,
+    /// `PGSSLMODE`, and `PGPASSWORD` if there is one. For [`Command::envs`](std::process::Command::envs); [`Self::OTHER_VARIABLES`] would overrule them.
+    #[must_use]
+    pub fn environment(&self) -> Vec<(&'static str, OsString)> {
+        let host = match (self.tcp, &self.unix) {
+            (Some(address), _) => address.ip().to_string().into(),
+            (None, Some(unix)) => unix.directory().into(),
+            (None, None) => OsString::new(),
+        };
+        let password = self.password.as_ref();
+        [
+            ("DATABASE_URL", self.database_url().into()),
+            ("PGHOST", host),
+            ("PGPORT", self.port().to_string().into()),
+            ("PGUSER", self.username.clone().into()),
+            ("PGDATABASE", self.database.clone().into()),
+            ("PGSSLMODE", "disable".into()),
+        ]
+        .into_iter()
+        .chain(password.map(|password| ("PGPASSWORD", password.into())))
+        .collect()
+    }
+
+    /// Variables that lead libpq elsewhere whatever [`Self::environment`] says. To be removed.
+    pub const OTHER_VARIABLES: &[&str] = &["PGHOSTADDR", "PGSERVICE"];
+
+    /// The port that clients name.
+    fn port(&self) -> u16 {
+        match (self.tcp, &self.unix) {
+            // A copied cluster has the port of what it is a copy of.
+            (Some(address), _) => address.port(),
+            (None, Some(unix)) => unix.port().unwrap_or(self.cluster.port()),
+            (None, None) => self.cluster.port(),
         }
     }
 
@@ -169,8 +214,8 @@ impl fmt::Debug for PgliteServer {
 }
 
 /// Percent-encodes all but RFC 3986's unreserved characters.
-fn encode(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
+fn encode(text: &[u8]) -> String {
+    text.iter().fold(String::new(), |mut out, &byte| {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));
         } else {
@@ -198,6 +243,7 @@ pub struct PgliteServerBuilder {
     tcp: Option<SocketAddr>,
     unix: Option<UnixPlace>,
     password: Password,
+    scram_iterations: Option<NonZeroU32>,
 }
 
 /// What a served database begins as, if it is no new one.
@@ -260,6 +306,13 @@ impl PgliteServerBuilder {
         self
     }
 
+    /// How many times a client hashes the password whenever it connects over TCP (RFC 5802). By default 4,096 for a password that was given, as in PostgreSQL, since it could be guessed; and 1 for a
+    /// random one, which nobody can guess. It is the largest part of a connection: a millisecond, and more than 50 in a debug build of a client in Rust. JDBC's client refuses fewer than 4,096.
+    pub fn scram_iterations(mut self, iterations: NonZeroU32) -> Self {
+        self.scram_iterations = Some(iterations);
+        self
+    }
+
     /// Lets everybody in who can reach the TCP address. On a machine with other users that is all of them.
     pub fn without_password(mut self) -> Self {
         self.password = Password::None;
@@ -295,12 +348,17 @@ impl PgliteServerBuilder {
                 Some(socket)
             }
         };
-        let password = match self.password {
-            _ if bound.is_none() => None,
-            Password::None => None,
-            Password::Given(password) => Some(password),
-            Password::Random => Some(random_password()?),
+        let (password, iterations) = match self.password {
+            _ if bound.is_none() => (None, None),
+            Password::None => (None, None),
+            Password::Given(password) => (Some(password), Some(scram::DEFAULT_ITERATIONS)),
+            Password::Random => (Some(random_password()?), Some(RANDOM_ITERATIONS)),
         };
+        let iterations = self.scram_iterations.or(iterations);
+        let verifier = password.as_deref().zip(iterations);
+        let verifier = verifier
+            .map(|(password, iterations)| scram::verifier(password, iterations))
+            .transpose()?;
         let auth = if password.is_some() {
             TcpAuth::Scram
         } else {
@@ -324,22 +382,16 @@ impl PgliteServerBuilder {
                 let (username, database) = session.login();
                 (Some(session), username, database)
             }
-            None => {
-                let snapshot = cache::snapshot(&self.start, false)?;
-                let session = snapshot
-                    .map(|snapshot| snapshot.open_at(bound.as_slice()))
-                    .transpose()?;
-                (
-                    session,
-                    self.start.username.clone(),
-                    self.start.database.clone(),
-                )
-            }
+            None => (
+                cache::open(&self.start, bound.as_slice())?,
+                self.start.username.clone(),
+                self.start.database.clone(),
+            ),
         };
         let (cluster, session) = match session {
             Some(mut session) => {
                 // Before anybody can connect.
-                session.set_password(&username, password.as_deref())?;
+                session.set_password(&username, verifier.as_deref())?;
                 crate::extensions::create(&self.start, &mut session)?;
                 let cluster = session.connector().cluster;
                 cluster.set_tcp_auth(auth)?;
@@ -367,24 +419,25 @@ impl PgliteServerBuilder {
         if session.is_none() {
             // Without a password in the database nobody has got in over TCP so far.
             let mut session = server.connector().connect()?;
-            session.set_password(&server.username, server.password.as_deref())?;
+            session.set_password(&server.username, verifier.as_deref())?;
             crate::extensions::create(&self.start, &mut session)?;
         }
         Ok(server)
     }
 }
 
+/// Of a password that has 128 random bits, and no longer life than the server: there is nothing to make expensive.
+const RANDOM_ITERATIONS: NonZeroU32 = NonZeroU32::MIN;
+
 /// What libpq assumes.
 const DEFAULT_PORT: u16 = 5432;
 
 impl Pglite {
     /// Stores the verifier of a role's password, if there is one.
-    fn set_password(&mut self, role: &str, password: Option<&str>) -> Result<()> {
-        let Some(password) = password else {
+    fn set_password(&mut self, role: &str, verifier: Option<&str>) -> Result<()> {
+        let Some(verifier) = verifier else {
             return Ok(());
         };
-        // Made here, so that the password itself is in no log and no statistics.
-        let verifier = postgres_protocol::password::scram_sha_256(password.as_bytes());
         let sql = format!(
             "ALTER ROLE {} PASSWORD '{verifier}'",
             quote_identifier(role)
@@ -402,6 +455,11 @@ fn random_password() -> Result<String> {
 
 fn listen_unix(place: UnixPlace, port: u16) -> Result<(UnixListener, UnixSocket)> {
     let name = format!(".s.PGSQL.{port}");
+    // A host that is no absolute path is a name to clients.
+    let place = match place {
+        UnixPlace::At(path) => UnixPlace::At(std::path::absolute(&path).unwrap_or(path)),
+        place => place,
+    };
     let mut socket = match place {
         UnixPlace::At(path) if path.is_dir() => UnixSocket {
             path: path.join(name),
@@ -431,7 +489,7 @@ fn listen_unix(place: UnixPlace, port: u16) -> Result<(UnixListener, UnixSocket)
         address: socket.path.display().to_string(),
         source,
     };
-    match UnixListener::bind(&socket.path) {
+    match bind_unix(&socket.path) {
         Ok(listener) => {
             std::fs::set_permissions(&socket.path, std::fs::Permissions::from_mode(0o777))
                 .map_err(failed)?;
@@ -450,13 +508,33 @@ fn listen_unix(place: UnixPlace, port: u16) -> Result<(UnixListener, UnixSocket)
     }
 }
 
+/// Binds a socket file. One that a killed server left there, to which nobody listens any more, is replaced.
+fn bind_unix(path: &Path) -> std::io::Result<UnixListener> {
+    use std::io::ErrorKind::{AddrInUse, ConnectionRefused};
+    let refused = match UnixListener::bind(path) {
+        Err(error) if error.kind() == AddrInUse => error,
+        bound => return bound,
+    };
+    // Connecting to a file of another kind is refused as well.
+    if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+        return Err(refused);
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == ConnectionRefused => {
+            std::fs::remove_file(path)?;
+            UnixListener::bind(path)
+        }
+        _ => Err(refused),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn urls_encode_what_would_break_them() {
-        assert_eq!(encode("a b@/ü"), "a%20b%40%2F%C3%BC");
+        assert_eq!(encode("a b@/ü".as_bytes()), "a%20b%40%2F%C3%BC");
         assert_eq!(random_password().unwrap().len(), 32);
         assert_ne!(random_password().unwrap(), random_password().unwrap());
     }
@@ -476,5 +554,21 @@ mod tests {
         assert!(socket.path.exists(), "the other one's socket stays");
         drop((listener, socket));
         assert!(!directory.exists());
+    }
+
+    /// Bug: the socket file of a server that was killed (`kill -9`, a power cut) made each later start on the same path fail with "Address already in use", until
+    /// somebody removed it by hand.
+    #[test]
+    fn a_socket_file_that_nobody_listens_to_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".s.PGSQL.6000");
+        drop(UnixListener::bind(&path).unwrap());
+        let (listener, socket) = listen_unix(UnixPlace::At(path.clone()), 5432).unwrap();
+        assert_eq!(socket.port(), Some(6000));
+        assert!(listen_unix(UnixPlace::At(path.clone()), 5432).is_err());
+        drop((listener, socket));
+        std::fs::write(&path, "a file").unwrap();
+        assert!(listen_unix(UnixPlace::At(path.clone()), 5432).is_err());
+        assert!(path.exists(), "what is no socket stays");
     }
 }

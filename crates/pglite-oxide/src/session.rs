@@ -71,12 +71,13 @@ impl Pglite {
         Self::builder().temporary().open()
     }
 
-    /// Prepares this process for temporary databases: the next ones open in about a millisecond, the first already. Blocks for as long as one start in full.
+    /// Prepares this process for temporary databases: the next ones open in about a millisecond, the first already. Blocks for some milliseconds; in a build without a built-in cluster
+    /// for as long as one start in full.
     ///
     /// # Errors
     /// See [`PgliteBuilder::open`].
     pub fn preload() -> Result<()> {
-        cache::snapshot(&StartConfig::default(), true).map(drop)
+        cache::prepare(&StartConfig::default())
     }
 
     /// The database in this directory; made if there is none.

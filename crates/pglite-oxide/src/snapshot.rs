@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use pglite_oxide_cluster::{FromImage, ImageBytes, ImageError, LoadError, Opened};
+use pglite_oxide_cluster::{FromImage, ImageBytes, ImageError, LoadError, Opened, Scope};
 
 use crate::connection::{Connection, Seed};
 use crate::connector::Login;
@@ -79,16 +79,23 @@ impl Snapshot {
 
 /// Images: snapshots for other processes of the same program.
 impl Snapshot {
-    /// The snapshot as bytes.
+    /// The snapshot as bytes, for this executable.
     ///
     /// # Errors
     /// [`ImageError`], naming what cannot be saved.
     #[doc(hidden)]
     pub fn to_image(&self) -> std::result::Result<Vec<u8>, ImageError> {
+        self.image_for(Scope::Executable)
+    }
+
+    /// The snapshot as bytes for the programs of `scope`.
+    pub(crate) fn image_for(&self, scope: Scope) -> std::result::Result<Vec<u8>, ImageError> {
         let frozen = &*self.0;
         let extra = serde_json::json!([frozen.session.to_json(), frozen.login.to_json()]);
         let keep = [frozen.session.stream()];
-        frozen.cluster.to_image(&keep, extra.to_string().as_bytes())
+        frozen
+            .cluster
+            .to_image(scope, &keep, extra.to_string().as_bytes())
     }
 
     /// The snapshot of an image that this program made, in this process or another one.
@@ -99,12 +106,27 @@ impl Snapshot {
     pub fn from_image(
         image: impl AsRef<[u8]> + Send + Sync + 'static,
     ) -> std::result::Result<Self, ImageError> {
+        Self::from_image_bytes(&ImageBytes::new(image))
+    }
+
+    pub(crate) fn from_image_bytes(image: &ImageBytes) -> std::result::Result<Self, ImageError> {
+        Self::of_image(pglite_oxide_cluster::Snapshot::from_image(image)?)
+    }
+
+    /// What the program has built in; `None` if it has nothing.
+    pub(crate) fn built_in() -> std::result::Result<Option<Self>, ImageError> {
+        pglite_oxide_cluster::built_in_image()
+            .map(|image| Self::of_image(pglite_oxide_cluster::Snapshot::from_built_in(image)?))
+            .transpose()
+    }
+
+    fn of_image(image: FromImage) -> std::result::Result<Self, ImageError> {
         const DAMAGED: LoadError = LoadError::Damaged("it has no session");
         let FromImage {
             snapshot,
             mut streams,
             extra,
-        } = pglite_oxide_cluster::Snapshot::from_image(&ImageBytes::new(image))?;
+        } = image;
         let extra: [serde_json::Value; 2] = serde_json::from_slice(&extra).map_err(|_| DAMAGED)?;
         let stream = streams.pop().ok_or(DAMAGED)?;
         Ok(Self(Arc::new(Frozen {

@@ -90,9 +90,9 @@ impl fmt::Display for Usage {
     }
 }
 
-/// A database that tests could have: tables, rows, indexes.
+/// A database that tests could have: tables, rows, indexes. Started in full: in a copy, background processes are mapped when they first wake, some time after the first sample.
 fn migrated() -> Pglite {
-    let mut db = Pglite::temporary().unwrap();
+    let mut db = Pglite::builder().fresh_temporary().open().unwrap();
     for n in 0..10 {
         db.exec(
             &format!(

@@ -239,6 +239,18 @@ impl<'a> Builder<'a> {
         })
     }
 
+    /// The side module `zstd`.
+    pub fn zstd(&self, toolbox: &Toolbox, libc: &Output) -> Result<Output> {
+        let inputs = guest::zstd_inputs(&self.guest)?
+            .value("zstd", pins::ZSTD.sha256)
+            .value("compiler", pins::wheel("ziglang")?.sha256)
+            .step(libc);
+        let source = self.source(&pins::ZSTD)?;
+        self.recipe(toolbox, "library-zstd", inputs, false, |context, place| {
+            guest::zstd(context, &source.dir, &libc.dir, place.dir)
+        })
+    }
+
     /// A linked program of `objects`.
     pub fn linked(
         &self,

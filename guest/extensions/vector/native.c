@@ -13,25 +13,7 @@ struct w2c_native;
 typedef float unaligned __attribute__((aligned(1), may_alias));
 
 #if defined(__x86_64__)
-#include <cpuid.h>
 #define WIDE __attribute__((target("avx2,fma")))
-
-/* AVX2 and FMA, and an operating system that keeps their registers */
-static int is_wide(void)
-{
-	static _Atomic int known; /* 1: no, 2: yes */
-	uint32_t a, b, c, d, low, high;
-
-	if (known)
-		return known == 2;
-	int wide = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_FMA) && (c & bit_OSXSAVE) && (c & bit_AVX);
-	if (wide) {
-		__asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-		wide = (low & 6) == 6 && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2);
-	}
-	known = wide ? 2 : 1;
-	return wide;
-}
 #endif
 
 static const unaligned *floats(struct w2c_native *instance, uint32_t address, uint32_t count)
@@ -77,7 +59,7 @@ struct sums {
 #define DEFINE(type, name, body) \
 	static type name##_any(PARAMETERS) { body(a, b) } \
 	WIDE static type name##_wide(PARAMETERS) { body(a, b) } \
-	static type name(PARAMETERS) { return is_wide() ? name##_wide(n, a, b) : name##_any(n, a, b); }
+	static type name(PARAMETERS) { return pgl_cpu_has(PGL_CPU_AVX2_FMA) ? name##_wide(n, a, b) : name##_any(n, a, b); }
 #else
 #define DEFINE(type, name, body) \
 	static type name(PARAMETERS) { body(a, b) }

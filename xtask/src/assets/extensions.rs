@@ -6,7 +6,7 @@
 //!                    `-> files-NAME (an image of what is installed)
 //! ```
 //!
-//! ICU is built like a library of theirs, and installs no files.
+//! Zstandard and ICU, which the server itself calls, are built like libraries of theirs, and install no files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,6 +21,7 @@ use crate::fingerprint::Inputs;
 use crate::guest::{self, Core, Names, Shape, side};
 use crate::process;
 
+use pglite_oxide_assets::LAYOUT;
 use pglite_oxide_toolchain::builder::Server;
 use pglite_oxide_toolchain::{Builder, Toolbox};
 
@@ -75,9 +76,9 @@ pub(super) fn build(
     all.records.extend(statics.records());
     all.sources.extend(statics.sources.iter().copied());
     for extension in extensions {
-        // The last of those that are always built, so that its place, and with it its object, is the same whatever is asked for.
-        if extension.on_request && !all.built.contains_key(guest::ICU) {
-            modules.push(icu(builder, toolbox, base, &mut all)?);
+        // After all that is always built, so that the places of those, and with them their objects, are the same whatever is asked for.
+        if extension.on_request {
+            parts_of_server(builder, toolbox, base, &mut all, &mut modules)?;
         }
         let mut sources: Vec<_> = catalogue.pinned(extension)?.into_iter().collect();
         for source in &extension.with {
@@ -157,9 +158,7 @@ pub(super) fn build(
             });
         }
     }
-    if !all.built.contains_key(guest::ICU) {
-        modules.push(icu(builder, toolbox, base, &mut all)?);
-    }
+    parts_of_server(builder, toolbox, base, &mut all, &mut modules)?;
     place_and_compile(builder, toolbox, base, &modules, &mut all)?;
     Ok(all)
 }
@@ -179,25 +178,38 @@ impl Extensions {
     }
 }
 
-/// ICU: the last module in memory of those that are always built, so that its constants are in nobody's way.
-fn icu(
+/// The side modules that the server calls itself, unless they are among `modules` already.
+fn parts_of_server(
     builder: &Builder<'_>,
     toolbox: &Toolbox,
     base: &Server,
     all: &mut Extensions,
-) -> Result<Module> {
-    let built = builder.icu(toolbox, &base.libc)?;
+    modules: &mut Vec<Module>,
+) -> Result<()> {
+    if all.built.contains_key(guest::ICU) {
+        return Ok(());
+    }
+    let zstd = builder.zstd(toolbox, &base.libc)?;
+    modules.push(of_server(guest::ZSTD, zstd, all)?);
+    // The last one in memory of those that are always built, so that its constants are in nobody's way.
+    let icu = builder.icu(toolbox, &base.libc)?;
+    modules.push(of_server(guest::ICU, icu, all)?);
+    Ok(())
+}
+
+/// A side module that the server calls itself.
+fn of_server(name: &str, built: Output, all: &mut Extensions) -> Result<Module> {
     all.built.insert(
-        guest::ICU.to_owned(),
+        name.to_owned(),
         Built {
             libraries: BTreeMap::new(),
             image: None,
-            sql_name: guest::ICU.to_owned(),
+            sql_name: name.to_owned(),
         },
     );
     Ok(Module {
-        extension: guest::ICU.to_owned(),
-        name: guest::ICU.to_owned(),
+        extension: name.to_owned(),
+        name: name.to_owned(),
         shape: Shape::read(&built.join("shape.json"))?,
         built,
         native: None,
@@ -272,7 +284,7 @@ fn image(
         .map(|library| library.name)
         .collect();
     let mut inputs = Inputs::new()
-        .value("layout", 2)
+        .value("layout", format!("2, {LAYOUT}"))
         .value("share", extension.describe_share())
         .value("libraries", libraries.join(" "))
         .step(tree);
@@ -368,7 +380,7 @@ fn place_and_compile(
             native,
         } = module;
         let wasm = built.join(format!("{name}.wasm"));
-        let module = side::Side {
+        let side = side::Side {
             name,
             wasm: &wasm,
             shape,
@@ -387,8 +399,16 @@ fn place_and_compile(
             fingerprint: fingerprint.as_str(),
             core: base.linked.record.fingerprint.as_str(),
         };
-        let native = builder.recipe(toolbox, &step, inputs, false, |context, place| {
-            side::build(context, module, server, builder.target(), marks, place.dir)
+        let native = builder.recipe(toolbox, &step, inputs, false, |ctx, place| {
+            let target = builder.target();
+            side::Build {
+                ctx,
+                side,
+                server,
+                target,
+                marks,
+            }
+            .library(place.dir)
         })?;
         let library = native.join(side::archive_name(name));
         if let Some(entry) = all.built.get_mut(extension) {

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use pglite_oxide_asset_locator::{
-    self as locator, Current, ExtensionFiles, ImageFile, Input, MANIFEST_FILE, MANIFEST_VERSION,
-    Manifest, StepRecord,
+    self as locator, ClusterFile, Current, ExtensionFiles, ImageFile, Input, MANIFEST_FILE,
+    MANIFEST_VERSION, Manifest, StepRecord,
 };
-use pglite_oxide_assets::Tree;
+use pglite_oxide_assets::{Tree, packed};
 
 use crate::cache::{Cache, Output, Record, write_atomically};
 use crate::fetch::Pinned;
@@ -29,6 +29,10 @@ pub(super) struct Parts<'a> {
     pub(super) extensions: Option<&'a Extensions>,
     /// Images by name.
     pub(super) images: Vec<(&'static str, PathBuf)>,
+    /// Frozen clusters by the name of their template.
+    pub(super) clusters: Vec<(&'static str, PathBuf)>,
+    /// The sources that they are of.
+    pub(super) sources: &'a str,
 }
 
 /// Lays out a directory of assets as step `name`.
@@ -50,6 +54,7 @@ pub(super) fn assemble(cache: &Cache, name: &str, parts: Parts<'_>) -> Result<Ou
             libraries: BTreeMap::new(),
             extensions: BTreeMap::new(),
             images: BTreeMap::new(),
+            clusters: BTreeMap::new(),
             sizes: BTreeMap::new(),
         };
         fs::create_dir_all(place.dir.join("lib"))?;
@@ -72,6 +77,18 @@ pub(super) fn assemble(cache: &Cache, name: &str, parts: Parts<'_>) -> Result<Ou
             let record = place_image(place.dir, &format!("{name}.img"), path)?;
             manifest.sizes.insert(record.file.clone(), record.bytes);
             manifest.images.insert((*name).to_owned(), record);
+        }
+        for (template, path) in &parts.clusters {
+            let file = template.replace("template", "cluster") + ".img";
+            link_or_copy(path, &place.dir.join(&file))?;
+            let bytes = path.metadata()?.len();
+            manifest.sizes.insert(file.clone(), bytes);
+            let cluster = ClusterFile {
+                file,
+                sources: parts.sources.to_owned(),
+                bytes,
+            };
+            manifest.clusters.insert((*template).to_owned(), cluster);
         }
         for (name, built) in parts.extensions.iter().flat_map(|all| &all.built) {
             let image = match &built.image {
@@ -110,7 +127,7 @@ pub(super) fn assemble(cache: &Cache, name: &str, parts: Parts<'_>) -> Result<Ou
     })
 }
 
-/// Puts a checked image into the directory.
+/// Puts a checked image into the directory, packed.
 fn place_image(dir: &Path, file: &str, path: &Path) -> Result<ImageFile> {
     let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     let tree = Tree::parse(file, &bytes)?;
@@ -120,11 +137,13 @@ fn place_image(dir: &Path, file: &str, path: &Path) -> Result<ImageFile> {
             path.display()
         );
     }
-    link_or_copy(path, &dir.join(file))?;
+    let packed = packed::pack(file, &bytes)?;
+    let to = dir.join(file);
+    fs::write(&to, &packed).with_context(|| format!("writing {}", to.display()))?;
     Ok(ImageFile {
         file: file.to_owned(),
         fingerprint: hex(&tree.fingerprint()),
-        bytes: bytes.len() as u64,
+        bytes: packed.len() as u64,
     })
 }
 

@@ -1,7 +1,7 @@
 //! The steps from the translated server on, and what each depends on. Those before are [`pglite_oxide_toolchain::builder`]'s.
 //!
 //! ```text
-//! sources, tools -> libc -> libxml2, compression -> postgres -> link -> translate -> compile -> objects -> template -> assets
+//! sources, tools -> libc -> libxml2, compression -> postgres -> link -> translate -> compile -> objects -> template -> cluster -> assets
 //!                                                       `-> share ------------------------------'
 //! ```
 
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use pglite_oxide_asset_locator as locator;
+use pglite_oxide_assets::LAYOUT;
 
 use crate::cache::{Cache, Output, Record};
 use crate::fetch::pins;
@@ -37,6 +38,17 @@ pub struct Objects {
     records: Vec<Record>,
     instrumented: bool,
 }
+
+/// What goes into a directory of assets besides the objects.
+struct Contents<'a> {
+    extensions: Option<&'a Extensions>,
+    records: Vec<Record>,
+    images: Vec<(&'static str, PathBuf)>,
+    clusters: Vec<(&'static str, PathBuf)>,
+}
+
+/// A frozen cluster in the output of its step.
+const CLUSTER: &str = "cluster.img";
 
 impl<'a> Builder<'a> {
     /// For one target triple.
@@ -68,7 +80,7 @@ impl<'a> Builder<'a> {
         })?;
         let image = self.cache().step(
             "share-image",
-            Inputs::new().value("layout", 1).step(&tree),
+            Inputs::new().value("layout", LAYOUT).step(&tree),
             false,
             |place| {
                 std::fs::write(place.dir.join("share.img"), share::image(&tree.dir)?)?;
@@ -195,12 +207,14 @@ impl<'a> Builder<'a> {
         let template_icu = self.template(objects, Some(guest::ICU))?;
         let mut records = objects.records.clone();
         records.extend([template.record.clone(), template_icu.record.clone()]);
-        records.extend(objects.extensions.records.iter().cloned());
         let images = vec![
             ("share", objects.share_image.clone()),
             ("template", template.join("template.img")),
             ("template-icu", template_icu.join("template.img")),
         ];
+        let clusters = self.clusters(objects, &records, &images)?;
+        records.extend(objects.extensions.records.iter().cloned());
+        records.extend(clusters.iter().map(|(_, cluster)| cluster.record.clone()));
         self.assemble(
             if objects.instrumented {
                 "assets-instrumented"
@@ -208,10 +222,90 @@ impl<'a> Builder<'a> {
                 "assets"
             },
             objects,
-            Some(&objects.extensions),
-            records,
-            images,
+            Contents {
+                extensions: Some(&objects.extensions),
+                records,
+                images,
+                clusters: clusters
+                    .iter()
+                    .map(|(template, cluster)| (*template, cluster.join(CLUSTER)))
+                    .collect(),
+            },
         )
+    }
+
+    /// Starts a cluster on each template and freezes it. None is made for another host, and of objects whose functions a linker may move: those of a build without a profile.
+    fn clusters(
+        &self,
+        objects: &Objects,
+        records: &[Record],
+        images: &[(&'static str, PathBuf)],
+    ) -> Result<Vec<(&'static str, Output)>> {
+        let gathered = matches!(
+            self.profile(guest::MODULES[0], objects.instrumented),
+            Profile::Use(_)
+        );
+        if !gathered || self.steps.target() != super::host_target()? {
+            return Ok(Vec::new());
+        }
+        [("template", None), ("template-icu", Some(guest::ICU))]
+            .into_iter()
+            .map(|(template, with)| {
+                let contents = Contents {
+                    extensions: None,
+                    records: records.to_vec(),
+                    images: images.to_vec(),
+                    clusters: Vec::new(),
+                };
+                Ok((template, self.cluster(objects, template, with, contents)?))
+            })
+            .collect()
+    }
+
+    fn cluster(
+        &self,
+        objects: &Objects,
+        template: &str,
+        with: Option<&str>,
+        contents: Contents<'_>,
+    ) -> Result<Output> {
+        let mut inputs = Inputs::new().value("sources", self.sources()?).tree(
+            "image-builder",
+            &self.workspace.join("crates/image-builder/src"),
+        )?;
+        let compiled = format!("compile-{}", guest::MODULES[0]);
+        for record in &contents.records {
+            if record.step == compiled || record.step == template {
+                inputs = inputs.value(format!("step {}", record.step), &record.fingerprint);
+            }
+        }
+        let step = template.replace("template", "cluster");
+        if let Some(found) = self.cache().find(&step, &inputs) {
+            return Ok(found);
+        }
+        let extensions = with.map(|name| objects.extensions.only(name)).transpose()?;
+        let mut records = contents.records;
+        records.extend(extensions.iter().flat_map(|all| all.records.clone()));
+        let contents = Contents {
+            extensions: extensions.as_ref(),
+            records,
+            ..contents
+        };
+        let bare = self.assemble("started", objects, contents)?;
+        self.cache().step(&step, inputs, false, |place| {
+            place.bar.message("building image-builder");
+            let builder = build("image-builder", &bare.dir, with, place.log)?;
+            place.bar.message("starting a cluster");
+            let mut command = std::process::Command::new(builder);
+            command.arg(place.dir.join(CLUSTER));
+            process::logged(&mut command, place.log)
+        })
+    }
+
+    /// The hash of the sources that frozen clusters are of.
+    fn sources(&self) -> Result<String> {
+        let found = locator::sources(&self.workspace).context("reading the crates' sources")?;
+        Ok(found.context("this is no checkout")?.0)
     }
 
     /// Runs `initdb` in our kernel, with ICU linked or without: its collations are a part of what it makes.
@@ -219,7 +313,7 @@ impl<'a> Builder<'a> {
     /// What initdb makes does not depend on how our kernel or the objects are built, so only the programs as linked, the installed tree and the
     /// builder's own source are inputs: a template survives work on the Rust crates. `cargo xtask assets --force template` makes a new one.
     fn template(&self, objects: &Objects, with: Option<&str>) -> Result<Output> {
-        let mut inputs = Inputs::new().tree(
+        let mut inputs = Inputs::new().value("layout", LAYOUT).tree(
             "template-builder",
             &self.workspace.join("crates/template-builder/src"),
         )?;
@@ -241,10 +335,16 @@ impl<'a> Builder<'a> {
         let extensions = with.map(|name| objects.extensions.only(name)).transpose()?;
         let mut records = objects.records.clone();
         records.extend(extensions.iter().flat_map(|all| all.records.clone()));
-        let bare = self.assemble("objects", objects, extensions.as_ref(), records, images)?;
+        let contents = Contents {
+            extensions: extensions.as_ref(),
+            records,
+            images,
+            clusters: Vec::new(),
+        };
+        let bare = self.assemble("objects", objects, contents)?;
         self.cache().step(&step, inputs, false, |place| {
             place.bar.message("building template-builder");
-            let builder = self.build_template_builder(&bare.dir, with, place.log)?;
+            let builder = build("template-builder", &bare.dir, with, place.log)?;
             place.bar.message("running initdb");
             let template = place.dir.join("template.img");
             let mut command = std::process::Command::new(builder);
@@ -256,42 +356,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// Builds the template builder against bare objects; the program's path.
-    fn build_template_builder(
-        &self,
-        assets: &Path,
-        with: Option<&str>,
-        log: &Path,
-    ) -> Result<PathBuf> {
-        let mut command = suite::cargo();
-        command.args([
-            "build",
-            "--package",
-            "template-builder",
-            "--message-format",
-            "json-render-diagnostics",
-        ]);
-        command.args(with.map(|feature| format!("--features={feature}")));
-        command
-            .env("PGLITE_OXIDE_ASSETS", assets)
-            .env_remove("PGLITE_OXIDE_NO_ASSETS");
-        let messages = process::output(&mut command)
-            .with_context(|| format!("building template-builder (log: {})", log.display()))?;
-        let executable = messages.lines().rev().find_map(|line| {
-            let message: serde_json::Value = serde_json::from_str(line).ok()?;
-            message.get("executable")?.as_str().map(PathBuf::from)
-        });
-        executable.context("cargo named no executable of template-builder")
-    }
-
-    fn assemble(
-        &self,
-        name: &str,
-        objects: &Objects,
-        extensions: Option<&Extensions>,
-        records: Vec<Record>,
-        images: Vec<(&'static str, PathBuf)>,
-    ) -> Result<Output> {
+    fn assemble(&self, name: &str, objects: &Objects, contents: Contents<'_>) -> Result<Output> {
         let mut inputs = vec![
             pins::POSTGRES,
             pins::MUSL,
@@ -303,17 +368,42 @@ impl<'a> Builder<'a> {
             pins::wheel("ziglang")?,
             pins::wheel("wabt")?,
         ];
-        inputs.extend(extensions.iter().flat_map(|all| &all.sources));
+        inputs.extend(contents.extensions.iter().flat_map(|all| &all.sources));
         let parts = Parts {
             target: self.steps.target(),
             inputs: &inputs,
-            records,
+            records: contents.records,
             libraries: &objects.libraries,
-            extensions,
-            images,
+            extensions: contents.extensions,
+            images: contents.images,
+            clusters: contents.clusters,
+            sources: &self.sources()?,
         };
         let output = finish::assemble(self.cache(), name, parts)?;
         locator::open(&output.dir)?;
         Ok(output)
     }
+}
+
+/// Builds a program of this workspace against unfinished assets; its path.
+fn build(package: &str, assets: &Path, with: Option<&str>, log: &Path) -> Result<PathBuf> {
+    let mut command = suite::cargo();
+    command.args([
+        "build",
+        "--package",
+        package,
+        "--message-format",
+        "json-render-diagnostics",
+    ]);
+    command.args(with.map(|feature| format!("--features={feature}")));
+    command
+        .env("PGLITE_OXIDE_ASSETS", assets)
+        .env_remove("PGLITE_OXIDE_NO_ASSETS");
+    let messages = process::output(&mut command)
+        .with_context(|| format!("building {package} (log: {})", log.display()))?;
+    let executable = messages.lines().rev().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        message.get("executable")?.as_str().map(PathBuf::from)
+    });
+    executable.with_context(|| format!("cargo named no executable of {package}"))
 }

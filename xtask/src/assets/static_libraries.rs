@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 
 use crate::cache::{Output, Record};
-use crate::extensions::{Catalogue, Extension, LIBCRYPTO};
+use crate::extensions::{Catalogue, Extension, LIBCRYPTO, LIBXSLT};
 use crate::fetch::{Pinned, pins};
 use crate::fingerprint::Inputs;
 use crate::guest;
@@ -87,6 +87,22 @@ impl Recipe<'_> {
                     |context, sources, out| guest::libcrypto(context, &sources[0].dir, libc, out),
                 )?;
                 (LIBCRYPTO, output, vec![pins::OPENSSL])
+            }
+            LIBXSLT => {
+                let libxml2 = self.builder.libxml2(self.toolbox, &self.base.libc)?;
+                let inputs = guest::libxslt_inputs()
+                    .value("libxslt", pins::LIBXSLT.sha256)
+                    .step(&libxml2);
+                let output = self.step(
+                    LIBXSLT,
+                    inputs,
+                    &[pins::LIBXSLT],
+                    |context, sources, out| {
+                        let (source, version) = (&sources[0].dir, pins::LIBXSLT.version);
+                        guest::libxslt(context, source, version, &libxml2.dir, libc, out)
+                    },
+                )?;
+                (LIBXSLT, output, vec![pins::LIBXSLT])
             }
             guest::LIBXML2 => {
                 let inputs = guest::libxml2_inputs().value("libxml2", pins::LIBXML2.sha256);

@@ -16,9 +16,10 @@ const SUITES: &[&str] = &["trixie", "forky", "sid", "bookworm"];
 /// The source of extensions that are written here, in `guest/extensions/NAME`.
 const OWN: &str = "own";
 
-/// Static libraries that a library may be linked with, and the sources of the catalogue that they are made of. C++ comes with the compiler, OpenSSL and libxml2 are pinned beside the catalogue.
+/// Static libraries that a library may be linked with, and the sources of the catalogue that they are made of. C++ comes with the compiler, OpenSSL, libxml2 and libxslt are pinned beside the catalogue.
 pub const STATIC_LIBRARIES: &[(&str, &[&str])] = &[
     (LIBCRYPTO, &[]),
+    (LIBXSLT, &[]),
     (guest::LIBXML2, &[]),
     (guest::CXX, &[]),
     (guest::GEOS, &["geos"]),
@@ -28,6 +29,8 @@ pub const STATIC_LIBRARIES: &[(&str, &[&str])] = &[
 ];
 /// OpenSSL's.
 pub const LIBCRYPTO: &str = "libcrypto";
+/// GNOME's, for XSLT.
+pub const LIBXSLT: &str = "libxslt";
 
 /// All of it.
 #[derive(Debug, Deserialize)]
@@ -599,7 +602,8 @@ mod tests {
                 "hereby granted, free of charge",
                 "is hereby granted, provided",
             ],
-            "BSD-3-Clause" => &["Neither the name of"],
+            "BSD-3-Clause" => &["Neither the name"],
+            "ISC" => &["Permission to use, copy, modify, and/or distribute this software"],
             "BSD-2-Clause" => &["Redistribution and use in source and binary forms"],
             "blessing" => &["May you do good and not evil"],
             "LGPL-2.1-or-later" => {
@@ -665,7 +669,7 @@ mod tests {
         let linked = format!(
             "{entry}blocked = 'x'\nlibraries = [{{ name = 'a', sources = ['a.c'], links = ['libssl'] }}]\n"
         );
-        assert!(error(&linked).contains("links libssl; the build makes libcrypto"));
+        assert!(error(&linked).contains("links libssl; the build makes libcrypto, libxslt"));
         let both = format!(
             "{entry}blocked = 'x'\nlibraries = [{{ name = 'a', module = 'a.so', links = ['libcrypto'] }}]\n"
         );

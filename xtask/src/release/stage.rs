@@ -185,6 +185,7 @@ fn part(name: &str, found: &Assets, apart: &Apart) -> Option<Manifest> {
             .collect(),
         extensions: BTreeMap::new(),
         images: BTreeMap::new(),
+        clusters: BTreeMap::new(),
         ..whole.clone()
     };
     match name {
@@ -261,16 +262,7 @@ fn readme(package: &Path) -> Result<String> {
 
 /// The files that `part` names, with `part` as their manifest.
 fn place(from: &Path, to: &Path, mut part: Manifest) -> Result<()> {
-    let files: Vec<String> = part
-        .libraries
-        .values()
-        .cloned()
-        .chain(part.images.values().map(|image| image.file.clone()))
-        .chain(part.extensions.values().flat_map(|extension| {
-            let image = extension.image.iter().map(|image| image.file.clone());
-            image.chain(extension.libraries.values().cloned())
-        }))
-        .collect();
+    let files: Vec<String> = part.files().cloned().collect();
     part.sizes.retain(|file, _| files.contains(file));
     for file in files {
         let target = to.join(&file);

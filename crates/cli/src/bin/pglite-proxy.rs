@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{ArgGroup, Parser};
 use pglite_oxide::PgliteServer;
-use pglite_oxide_cli::database::{Added, setting};
+use pglite_oxide_cli::database::{Added, address, setting};
 use pglite_oxide_cli::{outcome, serve};
 
 /// Serves a database over TCP or a Unix socket until interrupted
@@ -30,7 +30,7 @@ struct Cli {
     #[arg(long, value_name = "DIR", group = "where")]
     root: Option<PathBuf>,
     /// Listens on this TCP address [default: a free port of 127.0.0.1, unless --unix is given]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     tcp: Option<SocketAddr>,
     /// Listens on this Unix socket
     #[arg(long, value_name = "PATH")]
@@ -49,7 +49,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let print_uri = cli.print_uri;
     let start = move || {
-        let builder = PgliteServer::builder().postgres_configs(cli.postgres_config);
+        let builder = PgliteServer::builder()
+            .postgres_configs(cli.postgres_config)
+            .scram_iterations(serve::SCRAM_ITERATIONS);
         let mut builder = cli.added.add_to(builder);
         if let Some(root) = cli.root {
             builder = builder.path(root);

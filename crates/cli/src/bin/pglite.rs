@@ -35,11 +35,12 @@ Examples:
   pglite serve                              in memory, on a free port
   pglite serve --path ./data --tcp 127.0.0.1:5432 -c log_statement=all")]
     Serve(serve::Served),
-    /// Runs a command with DATABASE_URL set to a database of its own; exits as the command does
+    /// Runs a command with DATABASE_URL and PGHOST, PGPORT, ... set to a database of its own; exits as the command does
     #[command(after_help = "\
 Examples:
   pglite run -- cargo test
-  pglite run --path ./data -- sh -c 'psql \"$DATABASE_URL\" -c \"SELECT 1\"'")]
+  pglite run -- pytest
+  pglite run --path ./data -- psql -c 'SELECT 1'")]
     Run {
         #[command(flatten)]
         database: serve::Served,

@@ -1,10 +1,10 @@
 //! A read-only tree of files linked into the binary: [`super::mem::MemFs`] over static slices, frozen. For a tree that may be written to,
 //! use `MemFs` itself.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::mem::MemFs;
-use super::{FileSystem, FsResult, FsUsage, OpenHow};
+use super::{FileSystem, FsError, FsResult, FsUsage, OpenHow};
 use crate::errno::Errno;
 use crate::file::{DirEntry, File, FileTime, Stat};
 
@@ -19,10 +19,25 @@ pub struct ImageFile {
     pub contents: &'static [u8],
 }
 
+type Build = Box<dyn FnOnce() -> Result<MemFs, Errno> + Send>;
+
 /// A read-only file system; every change is `EROFS`. Takes memory for names and status only.
-pub struct ImageFs(MemFs);
+pub struct ImageFs(LazyLock<Result<MemFs, Errno>, Build>);
 
 impl ImageFs {
+    /// What `build` makes, once somebody looks: a session that was started before it was copied hardly needs one of a thousand installed files. All calls fail as `build` does.
+    pub fn lazy(build: impl FnOnce() -> Result<MemFs, Errno> + Send + 'static) -> Self {
+        Self(LazyLock::new(Box::new(|| {
+            let tree = build()?;
+            tree.freeze();
+            Ok(tree)
+        })))
+    }
+
+    fn tree(&self) -> FsResult<&MemFs> {
+        self.0.as_ref().map_err(|&errno| FsError::Errno(errno))
+    }
+
     /// The image of these files; `EEXIST` for a path given twice, `ENOTDIR` for one below a file.
     pub fn new(files: impl IntoIterator<Item = ImageFile>) -> Result<Self, Errno> {
         let tree = MemFs::new();
@@ -37,57 +52,59 @@ impl From<MemFs> for ImageFs {
     /// Freezes a tree built otherwise (one with directories of their own modes, or with links).
     fn from(tree: MemFs) -> Self {
         tree.freeze();
-        Self(tree)
+        let this = Self(LazyLock::new(Box::new(|| Ok(tree))));
+        LazyLock::force(&this.0);
+        this
     }
 }
 
 impl FileSystem for ImageFs {
     fn open(&self, path: &str, how: &OpenHow) -> FsResult<Arc<dyn File>> {
-        self.0.open(path, how)
+        self.tree()?.open(path, how)
     }
 
     fn stat(&self, path: &str, follow: bool) -> FsResult<Stat> {
-        self.0.stat(path, follow)
+        self.tree()?.stat(path, follow)
     }
 
     fn mkdir(&self, path: &str, mode: u32) -> FsResult<()> {
-        self.0.mkdir(path, mode)
+        self.tree()?.mkdir(path, mode)
     }
 
     fn unlink(&self, path: &str) -> FsResult<()> {
-        self.0.unlink(path)
+        self.tree()?.unlink(path)
     }
 
     fn rmdir(&self, path: &str) -> FsResult<()> {
-        self.0.rmdir(path)
+        self.tree()?.rmdir(path)
     }
 
     fn rename(&self, from: &str, to: &str, no_replace: bool) -> FsResult<()> {
-        self.0.rename(from, to, no_replace)
+        self.tree()?.rename(from, to, no_replace)
     }
 
     fn link(&self, from: &str, to: &str) -> FsResult<()> {
-        self.0.link(from, to)
+        self.tree()?.link(from, to)
     }
 
     fn symlink(&self, target: &str, path: &str) -> FsResult<()> {
-        self.0.symlink(target, path)
+        self.tree()?.symlink(target, path)
     }
 
     fn make_socket(&self, path: &str, mode: u32) -> FsResult<()> {
-        self.0.make_socket(path, mode)
+        self.tree()?.make_socket(path, mode)
     }
 
     fn read_link(&self, path: &str) -> FsResult<String> {
-        self.0.read_link(path)
+        self.tree()?.read_link(path)
     }
 
     fn read_dir(&self, path: &str) -> FsResult<Vec<DirEntry>> {
-        self.0.read_dir(path)
+        self.tree()?.read_dir(path)
     }
 
     fn set_mode(&self, path: &str, mode: u32) -> FsResult<()> {
-        self.0.set_mode(path, mode)
+        self.tree()?.set_mode(path, mode)
     }
 
     fn set_times(
@@ -96,11 +113,11 @@ impl FileSystem for ImageFs {
         accessed: Option<FileTime>,
         modified: Option<FileTime>,
     ) -> FsResult<()> {
-        self.0.set_times(path, accessed, modified)
+        self.tree()?.set_times(path, accessed, modified)
     }
 
     fn usage(&self) -> FsResult<FsUsage> {
-        self.0.usage()
+        self.tree()?.usage()
     }
 
     fn read_only(&self) -> bool {
@@ -112,6 +129,31 @@ impl FileSystem for ImageFs {
 mod tests {
     use super::*;
     use crate::fs::FsError;
+
+    #[test]
+    fn a_lazy_one_is_made_once_when_somebody_looks() {
+        use std::sync::atomic::{AtomicU32, Ordering};
+
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let image = ImageFs::lazy(|| {
+            MADE.fetch_add(1, Ordering::Relaxed);
+            let tree = MemFs::new();
+            tree.add_static("a", 0o644, b"x")?;
+            Ok(tree)
+        });
+        assert_eq!(MADE.load(Ordering::Relaxed), 0);
+        for _ in 0..2 {
+            assert_eq!(image.stat("a", true).map(|stat| stat.size), Ok(1));
+        }
+        assert_eq!(MADE.load(Ordering::Relaxed), 1);
+        let erofs = Err(FsError::Errno(Errno::EROFS));
+        assert_eq!(image.unlink("a"), erofs);
+        let broken = ImageFs::lazy(|| Err(Errno::EIO));
+        assert_eq!(
+            broken.stat("a", true).err(),
+            Some(FsError::Errno(Errno::EIO))
+        );
+    }
 
     #[test]
     fn reads_and_refuses_changes() {

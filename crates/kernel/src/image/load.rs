@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::blobs::{Blob, Blobs, ImageBytes};
+use super::blobs::{Blobs, ImageBytes};
+use super::pieces::{PieceReader, PiecesRecord};
 use super::record::{
     EndRecord, FileRecord, Fs, Head, IdleRecord, KernelRecord, Kind, MountRecord, ObjectRecord,
     ProcessRecord, RoleRecord,
 };
-use super::{LoadError, LoadOptions, Loaded};
+use super::{ALIGNMENT, LoadError, LoadOptions, Loaded, Scope};
 use crate::fdtable::FdTable;
 use crate::file::{DirEntry, File, FileKind, OpenFile, Ready};
 use crate::fs::FileSystem;
@@ -53,6 +54,7 @@ pub(crate) fn file_kind(number: u32) -> Result<FileKind, LoadError> {
 /// What has been made already.
 pub(crate) struct Loader<'a> {
     options: &'a LoadOptions<'a>,
+    scope: Scope,
     blobs: Blobs,
     /// The instant that times are told from.
     now: Instant,
@@ -77,9 +79,9 @@ fn get<T>(list: &[T], number: u32) -> Result<&T, LoadError> {
 }
 
 impl Loader<'_> {
-    /// A piece.
-    pub(crate) fn blob(&self, number: u32) -> Result<&Blob, LoadError> {
-        self.blobs.get(number)
+    /// Contents of files.
+    pub(crate) fn pieces(&self, record: PiecesRecord) -> Result<PieceReader, LoadError> {
+        PieceReader::new(record, &self.blobs)
     }
 
     /// A time of this process.
@@ -178,8 +180,8 @@ impl Loader<'_> {
                 self.mem(mount)?.file_by_number(number).ok_or(NOTHING)?
             }
             Kind::MemNameless { mount, node, data } => {
-                let data = self.blob(data)?.unpack()?;
-                self.mem(mount)?.nameless(*node, &data)?
+                let data = self.pieces(data)?;
+                self.mem(mount)?.nameless(*node, data)?
             }
             Kind::MemDirectory { mount, number } => self
                 .mem(mount)?
@@ -267,10 +269,10 @@ impl Loader<'_> {
             .shared()
             .map(|(at, len, segment, offset)| (at, len, Arc::clone(segment), offset))
             .collect();
-        let space = self
-            .options
-            .machine
-            .load_space(&record.space, &self.blobs, &shared)?;
+        let space =
+            self.options
+                .machine
+                .load_space(&record.space, self.scope, &self.blobs, &shared)?;
         let mut files = FdTable::default();
         for (fd, open, close_on_exec) in record.descriptors {
             files.replace(fd, Arc::clone(self.open(open)?), close_on_exec)?;
@@ -316,14 +318,17 @@ fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, LoadError> {
 /// The parts of an image.
 pub(super) fn parts(image: &ImageBytes) -> Result<(KernelRecord, Blobs), LoadError> {
     const SHORT: LoadError = LoadError::Damaged("it ends too early");
-    let bytes = image.as_slice();
-    let (len, rest) = bytes.split_first_chunk::<4>().ok_or(SHORT)?;
-    let head_len = u32::from_le_bytes(*len) as usize;
-    let head: Head = decode(rest.get(..head_len).ok_or(SHORT)?)?;
-    let after = image.tail(4 + head_len)?;
-    let first = Blobs::new(&[head.record], &after)?;
-    let packed = usize::try_from(head.record.packed).map_err(|_| SHORT)?;
-    let blobs = Blobs::new(&head.blobs, &image.tail(4 + head_len + packed)?)?;
+    let len = image
+        .part(0..4)?
+        .look(|bytes| bytes.try_into().map(u32::from_le_bytes))?;
+    let after = 4 + u64::from(len.map_err(|_| SHORT)?);
+    let head: Head = image.part(4..after)?.look(|bytes| decode(bytes))??;
+    let first = Blobs::new(&[head.record], &image.tail(after)?)?;
+    let after = after
+        .checked_add(head.record.packed)
+        .and_then(|after| after.checked_next_multiple_of(ALIGNMENT as u64))
+        .ok_or(SHORT)?;
+    let blobs = Blobs::new(&head.blobs, &image.tail(after)?)?;
     let record = decode(&first.get(0)?.unpack()?)?;
     Ok((record, blobs))
 }
@@ -332,7 +337,7 @@ pub(super) fn kernel(image: &ImageBytes, options: &LoadOptions<'_>) -> Result<Lo
     let (record, blobs) = parts(image)?;
     let identity = options
         .machine
-        .identity()
+        .identity(record.scope)
         .map_err(|_| LoadError::Foreign("this program cannot say what it is"))?;
     if identity != record.machine {
         return Err(LoadError::Foreign("its program is another one"));
@@ -357,6 +362,7 @@ pub(super) fn kernel(image: &ImageBytes, options: &LoadOptions<'_>) -> Result<Lo
     }
     let mut loader = Loader {
         options,
+        scope: record.scope,
         blobs,
         now: Instant::now(),
         mems: Vec::new(),

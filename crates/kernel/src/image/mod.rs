@@ -8,19 +8,25 @@
 //! u32      bytes of the head
 //! head     sizes of everything after it (postcard)
 //! record   a KernelRecord (postcard), LZ4
-//! pieces   pages and contents of files, each LZ4 by itself: unpacked when they are wanted
+//! zeros    up to a multiple of ALIGNMENT
+//! pages    those of shared memory as they are, to be mapped from here
+//! pieces   other pages and contents of files, each LZ4 by itself or as it is: read and unpacked when they are wanted
 //! ```
 //!
-//! The format is of one build only: whoever keeps an image keeps a fingerprint with it. What is read is checked all the same, so that damage is an error.
+//! The format is of one build only: whoever keeps an image keeps a fingerprint with it. What is read is checked all the same, so that damage is an error; that pieces are what
+//! they were is for whoever keeps the image to check when it opens, by a checksum, since they are read much later.
 
 mod blobs;
 mod load;
+pub(crate) mod pieces;
 pub(crate) mod record;
 mod save;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::errno::Errno;
 use crate::file::File;
@@ -32,6 +38,7 @@ use crate::net::HostStream;
 
 pub use blobs::{Blob, BlobWriter, Blobs, ImageBytes};
 pub(crate) use load::{Loader, file_kind};
+pub use pieces::Pieces;
 pub use record::{FileRecord, FsRecord};
 pub use save::Saver;
 
@@ -81,14 +88,32 @@ pub enum LoadError {
     /// It needs something that was not given.
     #[error("the image needs {0}, which was not given")]
     Missing(String),
+    /// Its file cannot be read.
+    #[error("the image's file cannot be read")]
+    Read(#[source] std::io::Error),
     /// There is no memory for it.
     #[error("no memory for the image")]
     Kernel(#[from] Errno),
 }
 
+/// Bytes: pages that are stored as they were begin at a multiple of it from the image's start, so that they can be mapped from where they are.
+pub const ALIGNMENT: usize = 4096;
+
+/// Which programs can open an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// The executable that wrote it, in other processes.
+    #[default]
+    Executable,
+    /// All that the same compiled guests are linked into.
+    Build,
+}
+
 /// What a kernel that is saved shares with the program.
 #[derive(Default)]
 pub struct SaveOptions<'a> {
+    /// Who shall be able to open it.
+    pub scope: Scope,
     /// Files that are only named, by their order.
     pub files: &'a [Arc<dyn File>],
     /// Trees that are only named.

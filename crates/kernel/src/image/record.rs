@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::Scope;
 use super::blobs::Size;
+use super::pieces::PiecesRecord;
 
 /// In front of everything.
 #[derive(Serialize, Deserialize)]
@@ -17,6 +19,7 @@ pub(crate) struct Head {
 /// A kernel.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct KernelRecord {
+    pub(crate) scope: Scope,
     pub(crate) machine: Vec<u8>,
     pub(crate) memory_limit: u64,
     pub(crate) next_pid: i32,
@@ -67,7 +70,7 @@ pub(crate) struct MemRecord {
     pub(crate) gone: Vec<u64>,
     pub(crate) nodes: Vec<NodeRecord>,
     /// The bytes of all [`ChunkRecord::Data`], in order.
-    pub(crate) data: u32,
+    pub(crate) data: PiecesRecord,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -181,7 +184,7 @@ pub(crate) enum Kind {
     MemNameless {
         mount: u32,
         node: Box<NodeRecord>,
-        data: u32,
+        data: PiecesRecord,
     },
     MemDirectory {
         mount: u32,

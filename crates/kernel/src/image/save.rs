@@ -9,7 +9,7 @@ use super::record::{
     DuplexRecord, EndRecord, FileRecord, Fs, FsRecord, Head, IdleRecord, KernelRecord, Kind,
     MountRecord, ObjectRecord, ProcessRecord, ShmObjectRecord,
 };
-use super::{SaveError, SaveOptions};
+use super::{ALIGNMENT, SaveError, SaveOptions};
 use crate::errno::Errno;
 use crate::file::{File, OpenFile};
 use crate::fs::FileSystem;
@@ -231,9 +231,11 @@ impl<'a> Saver<'a> {
 
     fn process(&mut self, process: &Process) -> Result<ProcessRecord, SaveError> {
         let mm = process.mm().save(self)?;
-        let space = process
-            .space()
-            .save(&process.mm().private_ranges(), &mut self.blobs)?;
+        let space = process.space().save(
+            &process.mm().private_ranges(),
+            self.options.scope,
+            &mut self.blobs,
+        )?;
         let files = lock(&process.files).clone();
         let mut descriptors = Vec::new();
         for fd in files.numbers() {
@@ -318,7 +320,8 @@ pub(super) fn kernel(kernel: &Kernel, options: &SaveOptions<'_>) -> Result<Vec<u
         .clock(time::now(1))
         .saturating_sub(frozen_at.elapsed());
     let record = KernelRecord {
-        machine: kernel.machine().identity()?,
+        scope: options.scope,
+        machine: kernel.machine().identity(options.scope)?,
         memory_limit,
         next_pid,
         monotonic: u64::try_from(monotonic.as_nanos()).unwrap_or(u64::MAX),
@@ -334,13 +337,14 @@ pub(super) fn kernel(kernel: &Kernel, options: &SaveOptions<'_>) -> Result<Vec<u
         streams,
     };
     drop(frozen);
-    container(&record, &saver.blobs.sizes, &saver.blobs.packed)
+    let (sizes, pieces) = saver.blobs.finish();
+    container(&record, sizes, &pieces)
 }
 
 /// The parts of an image, one after the other.
 pub(super) fn container(
     record: &KernelRecord,
-    sizes: &[Size],
+    blobs: Vec<Size>,
     pieces: &[u8],
 ) -> Result<Vec<u8>, SaveError> {
     let record = encode(record)?;
@@ -349,13 +353,15 @@ pub(super) fn container(
         record: Size {
             len: record.len() as u64,
             packed: packed.len() as u64,
+            plain: false,
         },
-        blobs: sizes.to_vec(),
+        blobs,
     })?;
-    let mut out = Vec::with_capacity(4 + head.len() + packed.len() + pieces.len());
+    let mut out = Vec::with_capacity(4 + head.len() + packed.len() + ALIGNMENT + pieces.len());
     out.extend_from_slice(&next(&head)?.to_le_bytes());
     out.extend_from_slice(&head);
     out.extend_from_slice(&packed);
+    out.resize(out.len().next_multiple_of(ALIGNMENT), 0);
     out.extend_from_slice(pieces);
     Ok(out)
 }

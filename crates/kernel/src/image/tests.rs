@@ -1,3 +1,5 @@
+mod files;
+
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex};
@@ -52,7 +54,12 @@ impl AddressSpace for NamedSpace {
     ) -> Result<Arc<dyn AddressSpace>, Errno> {
         Ok(Arc::new(Self(self.0.clone())))
     }
-    fn save(&self, _: &[(GuestAddr, u32)], _: &mut BlobWriter) -> Result<Vec<u8>, SaveError> {
+    fn save(
+        &self,
+        _: &[(GuestAddr, u32)],
+        _: Scope,
+        _: &mut BlobWriter,
+    ) -> Result<Vec<u8>, SaveError> {
         Ok(self.0.clone())
     }
     fn heap_base(&self) -> GuestAddr {
@@ -116,12 +123,13 @@ impl Machine for NoMachine {
     ) -> Result<Arc<dyn AddressSpace>, Errno> {
         Err(Errno::ENOMEM)
     }
-    fn identity(&self) -> Result<Vec<u8>, SaveError> {
+    fn identity(&self, _: Scope) -> Result<Vec<u8>, SaveError> {
         Ok(self.0.to_vec())
     }
     fn load_space(
         &self,
         record: &[u8],
+        _: Scope,
         _: &Blobs,
         _: &[(GuestAddr, u32, Arc<dyn Segment>, u64)],
     ) -> Result<Arc<dyn AddressSpace>, LoadError> {
@@ -414,7 +422,7 @@ fn the_guests_clock_never_goes_back() {
         at: "/".to_owned(),
         fs: FsRecord(record::Fs::Dev),
     }];
-    let image = save::container(&record, &[], &[]).unwrap();
+    let image = save::container(&record, Vec::new(), &[]).unwrap();
     let kernel = load(image, &base, machine()).unwrap().kernel;
     assert!(kernel.clock(time::now(1)) >= later);
     let copy = kernel.duplicate(&CopyOptions::default()).unwrap().kernel;

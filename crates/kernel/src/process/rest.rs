@@ -282,10 +282,10 @@ impl Process {
         }
     }
 
-    /// True if it stopped on its way to something else than waiting for events: in a copy it runs at once.
+    /// True if it stopped on its way to something else than waiting for events, or what it waits for has come: in a copy it runs at once.
     pub(crate) fn is_restless(&self) -> bool {
         let rest = self.rest();
-        rest.state == State::Frozen && rest.idle.is_none()
+        rest.state == State::Frozen && rest.idle.as_ref().is_none_or(|idle| self.has_come(idle))
     }
 
     pub(crate) fn is_stopped(&self) -> bool {

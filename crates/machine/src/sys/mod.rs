@@ -6,12 +6,26 @@ mod loadable;
 mod program;
 #[cfg(unix)]
 mod unix;
+#[cfg(all(
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+mod written;
+#[cfg(not(all(
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+)))]
+#[path = "written_unknown.rs"]
+mod written;
 #[cfg(unix)]
 pub use loadable::Loadable;
 #[cfg(unix)]
 pub use program::place_in_file;
 #[cfg(unix)]
 pub use unix::*;
+pub use written::{take_written, watch};
 
 #[cfg(windows)]
 compile_error!(

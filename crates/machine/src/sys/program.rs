@@ -2,18 +2,34 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::OnceLock;
+
+/// The running program: its file, its inode, and what was mapped when somebody first asked, a line each.
+struct Program {
+    file: File,
+    inode: u64,
+    maps: String,
+}
+
+/// proc(5): `/proc/self/exe` is the file that was started, also after another has taken its name. It stays mapped as it is.
+fn program() -> Option<&'static Program> {
+    static PROGRAM: OnceLock<Option<Program>> = OnceLock::new();
+    let read = || {
+        let maps = fs::read_to_string("/proc/self/maps").ok()?;
+        let file = File::open("/proc/self/exe").ok()?;
+        let inode = file.metadata().ok()?.ino();
+        Some(Program { file, inode, maps })
+    };
+    PROGRAM.get_or_init(read).as_ref()
+}
 
 /// The program's file, and where in it the bytes are that `data` shows; `None` where the host does not tell, or where they cannot be mapped from there.
-///
-/// Looks at `/proc/self/maps` and `/proc/self/exe`, proc(5): the latter is the file that was started, also after another has taken its name.
 pub fn place_in_file(data: &[u8]) -> Option<(File, u64)> {
-    let maps = fs::read_to_string("/proc/self/maps").ok()?;
-    let file = File::open("/proc/self/exe").ok()?;
-    let inode = file.metadata().ok()?.ino();
+    let Program { file, inode, maps } = program()?;
     let start = data.as_ptr().addr() as u64;
     let offset = maps
         .lines()
-        .find_map(|line| offset_in(line, start, data.len() as u64, inode))?;
+        .find_map(|line| offset_in(line, start, data.len() as u64, *inode))?;
     // A file system may give other numbers than the kernel: the bytes decide.
     let page = super::page_size();
     for at in [0, data.len() / 2, data.len().saturating_sub(page)] {
@@ -24,6 +40,7 @@ pub fn place_in_file(data: &[u8]) -> Option<(File, u64)> {
             return None;
         }
     }
+    let file = file.try_clone().ok()?;
     offset.is_multiple_of(page as u64).then_some((file, offset))
 }
 

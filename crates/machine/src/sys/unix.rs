@@ -300,8 +300,8 @@ unsafe impl Send for View {}
 unsafe impl Sync for View {}
 
 impl View {
-    /// Maps its first `len` bytes.
-    pub fn of(file: &File, len: u64) -> io::Result<Self> {
+    /// Maps `len` of its bytes from `offset` on, a multiple of the page size.
+    pub fn of(file: &File, offset: u64, len: u64) -> io::Result<Self> {
         let len = usize::try_from(len).map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))?;
         if len == 0 {
             return Ok(Self {
@@ -317,7 +317,8 @@ impl View {
                 libc::PROT_READ,
                 libc::MAP_SHARED | libc::MAP_NORESERVE,
                 file.as_raw_fd(),
-                0,
+                libc::off_t::try_from(offset)
+                    .map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?,
             )
         };
         check(start)?;

@@ -752,14 +752,14 @@ pub const UUID_OSSP: Extension = Extension(&super::Data {
     preloaded: false,
 });
 
-/// `xml2`: XPath querying (without XSLT: libxslt's sources are not among the pinned ones).
+/// `xml2`: XPath querying and XSLT, on libxslt 1.1.45 (MIT).
 #[cfg(feature = "ext-xml2")]
 pub const XML2: Extension = Extension(&super::Data {
     name: "xml2",
     sql_name: "xml2",
     version: "18.6",
     licence: "PostgreSQL",
-    summary: "XPath querying (without XSLT: libxslt's sources are not among the pinned ones)",
+    summary: "XPath querying and XSLT, on libxslt 1.1.45 (MIT)",
     dependencies: &[],
     libraries: &["pgxml"],
     settings: &[],
@@ -1060,6 +1060,96 @@ pub const POSTGIS: Extension = Extension(&super::Data {
     preloaded: false,
 });
 
+/// `set_user`: switching roles with a log of what is done then, and more blocked on the way.
+#[cfg(feature = "ext-set_user")]
+pub const SET_USER: Extension = Extension(&super::Data {
+    name: "set_user",
+    sql_name: "set_user",
+    version: "4.2.0",
+    licence: "PostgreSQL",
+    summary: "switching roles with a log of what is done then, and more blocked on the way",
+    dependencies: &[],
+    libraries: &["set_user"],
+    settings: &[],
+    created: true,
+    preloaded: true,
+});
+
+/// `pgq`: queues with batches for several consumers, filled by transactions and triggers.
+#[cfg(feature = "ext-pgq")]
+pub const PGQ: Extension = Extension(&super::Data {
+    name: "pgq",
+    sql_name: "pgq",
+    version: "3.5.1",
+    licence: "ISC",
+    summary: "queues with batches for several consumers, filled by transactions and triggers",
+    dependencies: &[],
+    libraries: &["pgq_lowlevel", "pgq_triggers"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pg_permissions`: views of all permissions, and what differs from those that are wanted.
+#[cfg(feature = "ext-pg_permissions")]
+pub const PG_PERMISSIONS: Extension = Extension(&super::Data {
+    name: "pg_permissions",
+    sql_name: "pg_permissions",
+    version: "1.3",
+    licence: "PostgreSQL",
+    summary: "views of all permissions, and what differs from those that are wanted",
+    dependencies: &[],
+    libraries: &[],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `extra_window_functions`: window functions that ignore nulls or look from the last row.
+#[cfg(feature = "ext-extra_window_functions")]
+pub const EXTRA_WINDOW_FUNCTIONS: Extension = Extension(&super::Data {
+    name: "extra_window_functions",
+    sql_name: "extra_window_functions",
+    version: "1.0",
+    licence: "PostgreSQL",
+    summary: "window functions that ignore nulls or look from the last row",
+    dependencies: &[],
+    libraries: &["extra_window_functions"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pg_dirtyread`: reads rows that are deleted and not yet vacuumed.
+#[cfg(feature = "ext-pg_dirtyread")]
+pub const PG_DIRTYREAD: Extension = Extension(&super::Data {
+    name: "pg_dirtyread",
+    sql_name: "pg_dirtyread",
+    version: "2",
+    licence: "BSD-3-Clause",
+    summary: "reads rows that are deleted and not yet vacuumed",
+    dependencies: &[],
+    libraries: &["pg_dirtyread"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
+/// `pg_track_settings`: keeps a history of changed settings.
+#[cfg(feature = "ext-pg_track_settings")]
+pub const PG_TRACK_SETTINGS: Extension = Extension(&super::Data {
+    name: "pg_track_settings",
+    sql_name: "pg_track_settings",
+    version: "2.1.2",
+    licence: "PostgreSQL",
+    summary: "keeps a history of changed settings",
+    dependencies: &[],
+    libraries: &[],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
 /// Every extension that is linked, in the order of the catalogue.
 pub const ALL: &[Extension] = &[
     #[cfg(feature = "ext-vector")]
@@ -1202,4 +1292,16 @@ pub const ALL: &[Extension] = &[
     PG_TEXTSEARCH,
     #[cfg(feature = "ext-postgis")]
     POSTGIS,
+    #[cfg(feature = "ext-set_user")]
+    SET_USER,
+    #[cfg(feature = "ext-pgq")]
+    PGQ,
+    #[cfg(feature = "ext-pg_permissions")]
+    PG_PERMISSIONS,
+    #[cfg(feature = "ext-extra_window_functions")]
+    EXTRA_WINDOW_FUNCTIONS,
+    #[cfg(feature = "ext-pg_dirtyread")]
+    PG_DIRTYREAD,
+    #[cfg(feature = "ext-pg_track_settings")]
+    PG_TRACK_SETTINGS,
 ];

@@ -1,6 +1,8 @@
 //! What several suites ask of a database.
 #![allow(dead_code, reason = "each suite uses some of it")]
 
+use std::ffi::OsStr;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use pglite_oxide::{Pglite, QueryOptions, RowMode};
@@ -44,6 +46,21 @@ pub(crate) fn refused(db: &mut Pglite, sql: &str) -> String {
         .sqlstate()
         .unwrap_or_else(|| panic!("{sql}: {error}"))
         .to_owned()
+}
+
+/// Runs an ignored test of this program in a process of its own, with these variables; what it said.
+pub(crate) fn in_a_new_process(test: &str, variables: &[(&str, &OsStr)]) -> String {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--ignored", "--nocapture", "--quiet"])
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{test}: {said}\n{complaints}");
+    assert!(said.contains("1 passed"), "{test} did not run: {said}");
+    said
 }
 
 /// Waits until it is so, within [`PATIENCE`].

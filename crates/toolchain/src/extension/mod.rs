@@ -157,27 +157,27 @@ impl Steps<'_> {
         let core = Core::read(&self.server.linked.join(guest::CORE))?;
         let names = Names::read(&self.server.translated.join(guest::NAMES))?;
         let fingerprint = Fingerprint::of_file(&wasm)?;
-        side::build_pack(
-            self.context,
-            side::Side {
+        side::Build {
+            ctx: self.context,
+            side: side::Side {
                 name,
                 wasm: &wasm,
                 shape: &shape,
                 binding: side::Binding::Loaded,
                 native: None,
             },
-            side::Server {
+            server: side::Server {
                 core: &core,
                 names: &names,
                 translated: &self.server.translated.dir,
             },
-            self.builder.target(),
-            Marks {
+            target: self.builder.target(),
+            marks: Marks {
                 fingerprint: fingerprint.as_str(),
                 core: self.server.linked.record.fingerprint.as_str(),
             },
-            &out,
-        )?;
+        }
+        .pack(&out)?;
         let object = out.join(format!("{name}.so"));
         fs::read(&object).with_context(|| format!("reading {}", object.display()))
     }

@@ -18,6 +18,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 pub use apt::{DebianMirror, unpacked as apt_packages};
 pub use pins::{Origin, Pinned};
+pub use pip::pip;
 
 use crate::cache::{Cache, remove_tree};
 use crate::fingerprint::Fingerprint;
@@ -71,7 +72,7 @@ impl<'a> Fetcher<'a> {
             .join(format!(".tmp-{}", pinned.name));
         remove_tree(&scratch)?;
         fs::create_dir_all(&scratch)?;
-        let result = self.try_sources(pinned, &scratch, &bar).and_then(|file| {
+        let result = self.try_ways(pinned, &scratch, &bar).and_then(|file| {
             if let Some(parent) = target.parent() {
                 fs::create_dir_all(parent)?;
             }
@@ -91,17 +92,19 @@ impl<'a> Fetcher<'a> {
         }
     }
 
-    /// Tries every source in turn; the error tells what each said.
-    fn try_sources(&self, pinned: &Pinned, scratch: &Path, bar: &Bar) -> Result<PathBuf> {
+    /// Tries every way in turn; the error tells what each said.
+    fn try_ways(&self, pinned: &Pinned, scratch: &Path, bar: &Bar) -> Result<PathBuf> {
         let mut said = Vec::new();
-        for source in Source::of(pinned) {
-            bar.message(format!("{} from {}", pinned.file, source.describe()));
-            let got = self
-                .try_source(pinned, source, scratch)
-                .and_then(|file| check(pinned, &file).map(|()| file));
-            match got {
+        for way in Way::to(pinned) {
+            bar.message(format!("{} from {}", pinned.file, way.describe(pinned)));
+            let got = match way {
+                Way::ReleaseSite(url) => self.fetch_from_site(url, pinned, scratch),
+                Way::Registry => self.fetch_from_registry(pinned, scratch),
+                Way::Mirror => from_mirror(pinned, scratch),
+            };
+            match got.and_then(|file| check(pinned, &file).map(|()| file)) {
                 Ok(file) => return Ok(file),
-                Err(error) => said.push(format!("  {}: {error:#}", source.describe())),
+                Err(error) => said.push(format!("  {}: {error:#}", way.describe(pinned))),
             }
         }
         Err(anyhow!(
@@ -114,124 +117,98 @@ impl<'a> Fetcher<'a> {
         ))
     }
 
-    fn try_source(&self, pinned: &Pinned, source: Source, scratch: &Path) -> Result<PathBuf> {
-        match source {
-            Source::ReleaseSite(url) => {
-                let host = web::host(url);
-                if self.silent_hosts.borrow().contains(host) {
-                    bail!("{host} did not answer earlier in this run");
-                }
-                let file = scratch.join(pinned.file);
-                web::download(url, &file).inspect_err(|_| {
-                    self.silent_hosts.borrow_mut().insert(host.to_owned());
-                })?;
-                Ok(file)
+    fn fetch_from_site(&self, url: &str, pinned: &Pinned, scratch: &Path) -> Result<PathBuf> {
+        let host = web::host(url);
+        if self.silent_hosts.borrow().contains(host) {
+            bail!("{host} did not answer earlier in this run");
+        }
+        let file = scratch.join(pinned.file);
+        web::download(url, &file).inspect_err(|_| {
+            self.silent_hosts.borrow_mut().insert(host.to_owned());
+        })?;
+        Ok(file)
+    }
+
+    fn fetch_from_registry(&self, pinned: &Pinned, scratch: &Path) -> Result<PathBuf> {
+        let (version, file) = (pinned.version, pinned.file);
+        match pinned.origin {
+            Origin::Release {
+                debian_source: package,
+                suites,
+                ..
             }
-            Source::Debian { package, suites } => {
-                let mirror = DebianMirror::of_this_machine()?;
-                let mut said = Vec::new();
-                for suite in suites {
-                    let root = self
-                        .cache
-                        .root()
-                        .join("apt")
-                        .join(format!("source-{suite}"));
-                    match mirror
-                        .root(&root, &format!("deb-src {suite} main"))
-                        .and_then(|root| root.source(package, pinned.file, scratch))
-                    {
-                        Ok(file) => return Ok(file),
-                        Err(error) => said.push(format!("{suite}: {error:#}")),
-                    }
-                }
-                bail!("{}", said.join("; "))
+            | Origin::Debian { package, suites } => {
+                self.fetch_from_debian(package, suites, file, scratch)
             }
-            Source::PyPi { package } => {
-                pip::download(package, pinned.version, pinned.file, scratch, self.cache)
+            Origin::Wheel { package } => pip::download(package, version, file, scratch, self.cache),
+            Origin::Crate { package } => cargo::download(package, version, file, scratch),
+            Origin::Sdist { package, backend } => {
+                pip::sdist(package, backend, version, file, scratch, self.cache)
             }
-            Source::Crate { package } => {
-                cargo::download(package, pinned.version, pinned.file, scratch)
-            }
-            Source::Sdist { package, backend } => pip::sdist(
-                package,
-                backend,
-                pinned.version,
-                pinned.file,
-                scratch,
-                self.cache,
-            ),
-            Source::Npm { package } => npm::download(package, pinned.version, pinned.file, scratch),
-            Source::Mirror => {
-                let dir = mirror_dir().context("PGLITE_OXIDE_SOURCES is not set")?;
-                let copy = scratch.join(pinned.file);
-                fs::copy(dir.join(pinned.file), &copy)
-                    .with_context(|| format!("{}", dir.join(pinned.file).display()))?;
-                Ok(copy)
-            }
+            Origin::Npm { package } => npm::download(package, version, file, scratch),
         }
     }
+
+    fn fetch_from_debian(
+        &self,
+        package: &str,
+        suites: &[&str],
+        file: &str,
+        scratch: &Path,
+    ) -> Result<PathBuf> {
+        let mirror = DebianMirror::of_this_machine()?;
+        let mut said = Vec::new();
+        for suite in suites {
+            let root = self
+                .cache
+                .root()
+                .join("apt")
+                .join(format!("source-{suite}"));
+            match mirror
+                .root(&root, &format!("deb-src {suite} main"))
+                .and_then(|root| root.source(package, file, scratch))
+            {
+                Ok(file) => return Ok(file),
+                Err(error) => said.push(format!("{suite}: {error:#}")),
+            }
+        }
+        bail!("{}", said.join("; "))
+    }
+}
+
+fn from_mirror(pinned: &Pinned, scratch: &Path) -> Result<PathBuf> {
+    let dir = mirror_dir().context("PGLITE_OXIDE_SOURCES is not set")?;
+    let copy = scratch.join(pinned.file);
+    fs::copy(dir.join(pinned.file), &copy)
+        .with_context(|| format!("{}", dir.join(pinned.file).display()))?;
+    Ok(copy)
 }
 
 /// One way to a file.
 #[derive(Clone, Copy)]
-enum Source {
+enum Way {
+    /// The project's own site.
     ReleaseSite(&'static str),
-    Debian {
-        package: &'static str,
-        suites: &'static [&'static str],
-    },
-    PyPi {
-        package: &'static str,
-    },
-    Crate {
-        package: &'static str,
-    },
-    Sdist {
-        package: &'static str,
-        backend: &'static str,
-    },
-    Npm {
-        package: &'static str,
-    },
+    /// What the file's [`Origin`] names: Debian or a package registry.
+    Registry,
+    /// The directory of source archives.
     Mirror,
 }
 
-impl Source {
-    fn of(pinned: &Pinned) -> Vec<Self> {
-        match pinned.origin {
-            Origin::Release {
-                url,
-                debian_source,
-                suites,
-            } => {
-                vec![
-                    Self::ReleaseSite(url),
-                    Self::Debian {
-                        package: debian_source,
-                        suites,
-                    },
-                    Self::Mirror,
-                ]
-            }
-            Origin::Debian { package, suites } => {
-                vec![Self::Debian { package, suites }, Self::Mirror]
-            }
-            Origin::Wheel { package } => vec![Self::PyPi { package }, Self::Mirror],
-            Origin::Crate { package } => vec![Self::Crate { package }, Self::Mirror],
-            Origin::Sdist { package, backend } => {
-                vec![Self::Sdist { package, backend }, Self::Mirror]
-            }
-            Origin::Npm { package } => vec![Self::Npm { package }, Self::Mirror],
-        }
+impl Way {
+    /// All ways to a file, in the order to try.
+    fn to(pinned: &Pinned) -> impl Iterator<Item = Self> {
+        let site = match pinned.origin {
+            Origin::Release { url, .. } => Some(Self::ReleaseSite(url)),
+            _ => None,
+        };
+        site.into_iter().chain([Self::Registry, Self::Mirror])
     }
 
-    fn describe(self) -> String {
+    fn describe(self, pinned: &Pinned) -> String {
         match self {
             Self::ReleaseSite(url) => web::host(url).to_owned(),
-            Self::Debian { package, .. } => format!("Debian's source package {package}"),
-            Self::PyPi { package } | Self::Sdist { package, .. } => format!("PyPI's {package}"),
-            Self::Crate { package } => format!("crates.io's {package}"),
-            Self::Npm { package } => format!("npm's {package}"),
+            Self::Registry => pinned.origin.describe(),
             Self::Mirror => "the mirror directory".to_owned(),
         }
     }

@@ -45,6 +45,22 @@ pub enum Origin {
     },
 }
 
+impl Origin {
+    /// The registry, and the file's name there.
+    pub(super) fn describe(self) -> String {
+        match self {
+            Self::Release {
+                debian_source: package,
+                ..
+            }
+            | Self::Debian { package, .. } => format!("Debian's source package {package}"),
+            Self::Wheel { package } | Self::Sdist { package, .. } => format!("PyPI's {package}"),
+            Self::Crate { package } => format!("crates.io's {package}"),
+            Self::Npm { package } => format!("npm's {package}"),
+        }
+    }
+}
+
 /// One file we trust by its sum.
 #[derive(Clone, Copy, Debug)]
 pub struct Pinned {
@@ -98,6 +114,19 @@ pub const LIBXML2: Pinned = Pinned {
     },
 };
 
+/// libxslt, for contrib's xml2.
+pub const LIBXSLT: Pinned = Pinned {
+    name: "libxslt",
+    version: "1.1.45",
+    file: "libxslt_1.1.45.orig.tar.xz",
+    sha256: "9acfe68419c4d06a45c550321b3212762d92f41465062ca4ea19e632ee5d216e",
+    origin: Origin::Release {
+        url: "https://download.gnome.org/sources/libxslt/1.1/libxslt-1.1.45.tar.xz",
+        debian_source: "libxslt",
+        suites: &["sid", "forky"],
+    },
+};
+
 /// zlib, for the server, the client programs and pgcrypto.
 pub const ZLIB: Pinned = Pinned {
     name: "zlib",
@@ -122,7 +151,7 @@ pub const LZ4: Pinned = Pinned {
     },
 };
 
-/// Zstandard, for the client programs.
+/// Zstandard, for the server's side module and the client programs.
 pub const ZSTD: Pinned = Pinned {
     name: "zstd",
     version: "1.5.7",

@@ -96,7 +96,7 @@ pub(super) fn sdist(
 }
 
 /// `python3 -m pip`; from Debian's package unpacked into the cache where Python has no pip of its own.
-fn pip(cache: &Cache) -> Result<Command> {
+pub fn pip(cache: &Cache) -> Result<Command> {
     let works = |python: &Path| {
         Command::new(python)
             .args(["-m", "pip", "--version"])

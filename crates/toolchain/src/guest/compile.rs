@@ -12,7 +12,7 @@ use crate::fingerprint::{Fingerprint, Inputs};
 use crate::process;
 
 /// Changes when the recipe's result does.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// Switches stacks in assembler: nothing to optimise.
 const SWITCH: &str = "switch.c";
@@ -129,6 +129,7 @@ pub fn compile(
     arguments.extend(flags::native_flags().iter().map(|&flag| flag.to_owned()));
     arguments.extend(profile.flags());
     let across = across::is_used(profile, target);
+    arguments.extend(across.then(|| across::GATHERED.to_owned()));
     let common = common_inputs(ctx, translated, &arguments, profile)?;
     let (mut commands, mut objects, mut stamps) = (Vec::new(), Vec::new(), Vec::new());
     for source in sources {
@@ -175,7 +176,7 @@ pub fn compile(
     }
     outcome?;
     if across {
-        objects = vec![across::link(ctx, &objects, &objects_dir)?];
+        objects = vec![across::link(ctx, module, &objects, &objects_dir)?];
     }
     ctx.archive(&out.join(format!("libpglite_{module}.a")), &objects)
 }

@@ -1,5 +1,5 @@
 //! zlib, LZ4 and Zstandard for the client programs: one static library and its headers. The server gets zlib and LZ4 as one object in which only what it calls is visible;
-//! Zstandard would add more to every program than its use for WAL and base backups is worth.
+//! its Zstandard is a side module ([`super::zstd()`]).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 
 use super::libc::sorted;
 use super::parallel::{Compilations, object_name};
-use super::{GuestCtx, flags, symbols};
+use super::{GuestCtx, flags, symbols, zstd};
 
 /// Changes when the recipe's result does.
 pub(super) const VERSION: u32 = 2;
@@ -16,8 +16,16 @@ pub(super) const VERSION: u32 = 2;
 /// The server's object.
 pub(super) const SERVER_OBJECT: &str = "server.o";
 
-/// Headers of what is in it.
-pub(super) const SERVER_HEADERS: &[&str] = &["zlib.h", "zconf.h", "lz4.h", "lz4hc.h", "lz4frame.h"];
+/// Headers that the server is compiled against.
+pub(super) const SERVER_HEADERS: &[&str] = &[
+    "zlib.h",
+    "zconf.h",
+    "lz4.h",
+    "lz4hc.h",
+    "lz4frame.h",
+    "zstd.h",
+    "zstd_errors.h",
+];
 
 /// What the server calls: for TOAST, WAL and base backups.
 const SERVER_CALLS: &[&str] = &[
@@ -83,14 +91,9 @@ pub fn compression(
         Part {
             name: "zstd",
             dir: sources.zstd,
-            sources: &["lib/common", "lib/compress", "lib/decompress"],
-            headers: &["lib/zstd.h", "lib/zstd_errors.h"],
-            flags: &[
-                "-DXXH_NAMESPACE=ZSTD_",
-                "-DZSTD_LEGACY_SUPPORT=0",
-                "-DZSTD_DISABLE_ASM=1",
-                "-DZSTD_TRACE=0",
-            ],
+            sources: zstd::SOURCES,
+            headers: zstd::HEADERS,
+            flags: zstd::FLAGS,
         },
     ];
     let include = out.join("include");

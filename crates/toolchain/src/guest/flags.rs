@@ -116,6 +116,8 @@ pub(super) fn native_flags() -> &'static [&'static str] {
         "-fno-stack-protector",
         "-fno-strict-aliasing",
         "-fno-asynchronous-unwind-tables",
+        // Nothing unwinds these frames: 1.3 MB of every program.
+        "-fno-unwind-tables",
         "-ffp-contract=off",
     ]
 }

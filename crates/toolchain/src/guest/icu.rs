@@ -1,33 +1,39 @@
 //! ICU as the side module `icu`: collation, case mapping, locale names and converters, with the data of those.
 //!
-//! The server calls it through a table (`guest/icu`), which it looks for when it needs ICU first: one server is built, and programs that do not link the module pay for two pages of
-//! calls. What is compiled is what [`super::link_library`] would take from ICU's archives for the functions in that table, and no more. ICU's data is no part of the module's own data:
-//! it is [`super::library::Constants`], mapped from the program's file by those who read it.
+//! The server calls it through a table ([`super::called`]). What is compiled is what [`super::link_library`] would take from ICU's archives for the functions in that table, and no more.
+//! ICU's data is no part of the module's own data: it is [`super::library::Constants`], mapped from the program's file by those who read it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use super::called::Called;
 use super::cxx::library_of_compiler;
 use super::library::{Constants, Shape};
 use super::parallel::{Compilations, object_name};
-use super::{GuestCtx, flags, link_library, side_cc, symbols};
-use crate::cache::remove_tree;
-use crate::{icu_data, process};
+use super::{GuestCtx, flags, side_cc};
+use crate::icu_data;
 
 /// Changes when the recipe's result does.
 pub(super) const VERSION: u32 = 1;
 
-/// Our own part, relative to `guest`: the table of calls on both sides, and C++ without threads.
+/// Our own part, relative to `guest`: C++ without threads.
 pub(super) const OURS: &str = "icu";
 
 /// The module, as `dlopen` knows it.
 pub const ICU: &str = "icu";
 
-/// The one function that the server looks up (`guest/icu/icu_calls.h`).
-const TABLE: &str = "icu_table";
+/// How the server calls it.
+pub(super) const CALLED: Called = Called {
+    name: ICU,
+    title: "ICU",
+    flags: &[UNVERSIONED],
+};
+
+/// The server's names of ICU's functions have no version in them.
+pub(super) const UNVERSIONED: &str = "-DU_DISABLE_RENAMING=1";
 
 /// The release's data package, relative to `source` in its tree.
 const DATA: &str = "data/in/icudt76l.dat";
@@ -157,7 +163,7 @@ const ITEMS: &[(&str, &str)] = &[
     ("ibm-1168_P100-2002.cnv", ""),
 ];
 
-/// All that decides on the result besides flags, sources and `guest/icu`, for fingerprints.
+/// All that decides on the result besides flags, sources, `guest/icu` and `guest/calls`, for fingerprints.
 pub(super) fn describe() -> String {
     let items = ITEMS.iter().map(|(begin, end)| format!("{begin}*{end}"));
     [CXX, LIBCXX, CONFIGURATION, LIBCXXABI, &[COMMON, I18N]]
@@ -173,8 +179,7 @@ pub(super) fn describe() -> String {
 pub fn icu(ctx: &GuestCtx<'_>, source: &Path, libc: &Path, out: &Path) -> Result<()> {
     let source = source.join("source");
     let ours = ctx.guest.join(OURS);
-    let objects_dir = out.join("objects");
-    fs::create_dir_all(&objects_dir)?;
+    let objects_dir = Called::objects_dir(out)?;
     let mut all = Compilations::default();
     for (dir, names) in SOURCES {
         for name in names.split_whitespace() {
@@ -196,17 +201,8 @@ pub fn icu(ctx: &GuestCtx<'_>, source: &Path, libc: &Path, out: &Path) -> Result
     all.add(cxx(ctx, libc, &source), &ours.join("runtime.cpp"), runtime);
     let mut command = side_cc(ctx, libc);
     includes(&mut command, &source);
-    all.add(
-        command,
-        &ours.join("module.c"),
-        objects_dir.join("our_module.o"),
-    );
-    let objects = all.run(ctx)?;
-    // Nothing of it is for others to call, and what is not exported and not called is left out.
-    let whole = objects_dir.join("whole.o");
-    symbols::join(ctx, &objects, &[TABLE], &whole)?;
-    link_library(ctx, ICU, &[whole], libc, out)?;
-    remove_tree(&objects_dir)?;
+    CALLED.module(ctx, command, &objects_dir, &mut all);
+    CALLED.link(ctx, all, &objects_dir, libc, out)?;
 
     let path = source.join(DATA);
     let package = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
@@ -234,27 +230,6 @@ pub(super) fn headers(source: &Path, include: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Compiles the server's side of the table to `server.o` in `out`; `include` has PostgreSQL's headers and ICU's.
-pub(super) fn server(
-    ctx: &GuestCtx<'_>,
-    libc: &Path,
-    include: &Path,
-    out: &Path,
-) -> Result<PathBuf> {
-    let object = out.join("icu.o");
-    let mut command = ctx.guest_cc(libc);
-    command
-        .args([flags::OPTIMISE, "-w", "-DU_DISABLE_RENAMING=1"])
-        .arg("-I")
-        .arg(include)
-        .arg("-c")
-        .arg(ctx.guest.join(OURS).join("server.c"))
-        .arg("-o")
-        .arg(&object);
-    process::logged(&mut command, ctx.log)?;
-    Ok(object)
 }
 
 /// A command that compiles C++ for the module: our headers before libc++'s, those before the libc's.

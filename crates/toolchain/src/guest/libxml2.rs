@@ -12,12 +12,12 @@ use anyhow::{Context as _, Result};
 use super::cxx::static_library;
 use super::libc::copy_tree;
 use super::parallel::{Compilations, object_name};
-use super::{GuestCtx, postgres, side_cc, symbols};
+use super::{GuestCtx, flags, postgres, side_cc, symbols};
 use crate::cache::remove_tree;
 use crate::process;
 
 /// Changes when the recipe's result does.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// What `links` of the catalogue calls it.
 pub const LIBXML2: &str = "libxml2";
@@ -79,7 +79,7 @@ const SOURCES: &[&str] = &[
     "xpath",
 ];
 
-/// Functions and data that PostgreSQL's xml.c and contrib/xml2 refer to. What is missing here, the linker calls undefined.
+/// Functions and data that PostgreSQL's xml.c and the XPath functions of contrib/xml2 refer to. What is missing here, the linker calls undefined.
 const OFFERED: &[&str] = &[
     "xmlAddChildList",
     "xmlBufferContent",
@@ -159,16 +159,199 @@ const OFFERED: &[&str] = &[
     "xmlXPathRegisterNs",
 ];
 
+/// What the XSLT of contrib/xml2 refers to besides: libxslt, and the HTML writer below.
+const OFFERED_TO_XSLT: &[&str] = &[
+    "__xmlRaiseError",
+    "__xmlRegisterCallbacks",
+    "inputPush",
+    "valuePop",
+    "valuePush",
+    "xmlAddChild",
+    "xmlAddID",
+    "xmlAddPrevSibling",
+    "xmlAllocOutputBuffer",
+    "xmlBufContent",
+    "xmlBufUse",
+    "xmlBufWriteQuotedString",
+    "xmlBufferAdd",
+    "xmlBufferCCat",
+    "xmlBufferCat",
+    "xmlBuildURI",
+    "xmlCopyDoc",
+    "xmlCreateIntSubset",
+    "xmlCreateURI",
+    "xmlCtxtUseOptions",
+    "xmlDictCreate",
+    "xmlDictCreateSub",
+    "xmlDictFree",
+    "xmlDictLookup",
+    "xmlDictOwns",
+    "xmlDictQLookup",
+    "xmlDictReference",
+    "xmlDocCopyNode",
+    "xmlEncodeEntitiesReentrant",
+    "xmlFindCharEncodingHandler",
+    "xmlFreeDtd",
+    "xmlFreeIDTable",
+    "xmlFreeMutex",
+    "xmlFreeNodeList",
+    "xmlFreeURI",
+    "xmlGetCharEncodingName",
+    "xmlGetDocEntity",
+    "xmlGetDtdAttrDesc",
+    "xmlGetID",
+    "xmlGetIntSubset",
+    "xmlGetLineNo",
+    "xmlGetNsList",
+    "xmlGetNsProp",
+    "xmlGetProp",
+    "xmlHashAddEntry",
+    "xmlHashAddEntry2",
+    "xmlHashAddEntry3",
+    "xmlHashCreate",
+    "xmlHashFree",
+    "xmlHashLookup",
+    "xmlHashLookup2",
+    "xmlHashLookup3",
+    "xmlHashRemoveEntry",
+    "xmlHashRemoveEntry2",
+    "xmlHashScan",
+    "xmlHashScanFull",
+    "xmlHashUpdateEntry",
+    "xmlHashUpdateEntry2",
+    "xmlHashUpdateEntry3",
+    "xmlIsBlankNode",
+    "xmlIsID",
+    "xmlLoadExternalEntity",
+    "xmlMalloc",
+    "xmlMutexLock",
+    "xmlMutexUnlock",
+    "xmlNewCDataBlock",
+    "xmlNewComment",
+    "xmlNewDocNode",
+    "xmlNewDocNodeEatName",
+    "xmlNewDocPI",
+    "xmlNewDocProp",
+    "xmlNewMutex",
+    "xmlNewNs",
+    "xmlNewNsProp",
+    "xmlNewProp",
+    "xmlNewText",
+    "xmlNewTextLen",
+    "xmlNodeAddContent",
+    "xmlNodeDumpOutput",
+    "xmlNodeGetBase",
+    "xmlNodeGetContent",
+    "xmlNodeGetSpacePreserve",
+    "xmlNodeListGetString",
+    "xmlNodeSetContent",
+    "xmlNsListDumpOutput",
+    "xmlOutputBufferClose",
+    "xmlOutputBufferCreateFd",
+    "xmlOutputBufferCreateFile",
+    "xmlOutputBufferCreateFilename",
+    "xmlOutputBufferFlush",
+    "xmlOutputBufferWriteString",
+    "xmlParseDocument",
+    "xmlParseURI",
+    "xmlParserGetDirectory",
+    "xmlRealloc",
+    "xmlRegisterNodeDefaultValue",
+    "xmlSaveUri",
+    "xmlSearchNs",
+    "xmlSearchNsByHref",
+    "xmlSetNsProp",
+    "xmlSetProp",
+    "xmlSplitQName2",
+    "xmlStrEqual",
+    "xmlStrcasecmp",
+    "xmlStrcasestr",
+    "xmlStrcat",
+    "xmlStringText",
+    "xmlStringTextNoenc",
+    "xmlStrncasecmp",
+    "xmlStrncat",
+    "xmlStrndup",
+    "xmlURIEscapeStr",
+    "xmlUTF8Strloc",
+    "xmlUTF8Strpos",
+    "xmlUTF8Strsize",
+    "xmlUnlinkNode",
+    "xmlValidateNCName",
+    "xmlValidateQName",
+    "xmlXPathCastToString",
+    "xmlXPathCmpNodes",
+    "xmlXPathCompiledEvalToBoolean",
+    "xmlXPathContextSetCache",
+    "xmlXPathConvertNumber",
+    "xmlXPathConvertString",
+    "xmlXPathErr",
+    "xmlXPathEval",
+    "xmlXPathEvalExpression",
+    "xmlXPathEvalPredicate",
+    "xmlXPathFreeNodeSet",
+    "xmlXPathFunctionLookupNS",
+    "xmlXPathIsInf",
+    "xmlXPathIsNodeType",
+    "xmlXPathNewBoolean",
+    "xmlXPathNewCString",
+    "xmlXPathNewNodeSet",
+    "xmlXPathNewString",
+    "xmlXPathNewValueTree",
+    "xmlXPathNodeSetAdd",
+    "xmlXPathNodeSetAddUnique",
+    "xmlXPathNodeSetCreate",
+    "xmlXPathNodeSetMerge",
+    "xmlXPathNsLookup",
+    "xmlXPathNumberFunction",
+    "xmlXPathObjectCopy",
+    "xmlXPathOrderDocElems",
+    "xmlXPathRegisterFunc",
+    "xmlXPathRegisterFuncLookup",
+    "xmlXPathRegisterFuncNS",
+    "xmlXPathRegisterVariableLookup",
+    "xmlXPathStringEvalNumber",
+    "xmlXPathStringFunction",
+    "xmlXPathWrapNodeSet",
+    "xmlXPathWrapString",
+];
+
+/// HTML for the side modules that write it, libxslt's alone: no part of the server. Objects in this directory of the output.
+pub(super) const HTML: &str = "html";
+
+/// Its sources.
+const HTML_SOURCES: &[&str] = &["HTMLparser", "HTMLtree"];
+
+/// Turned on for it, and each function in a section of its own: little of the parser is called.
+const HTML_FLAGS: &[&str] = &[
+    "-DLIBXML_HTML_ENABLED",
+    "-ffunction-sections",
+    "-fdata-sections",
+];
+
 /// All that decides on the result besides the compiler's flags, for fingerprints.
 pub(super) fn describe() -> String {
-    [PARTS, FLAGS, SOURCES, OFFERED].concat().join(" ")
+    [
+        PARTS,
+        FLAGS,
+        SOURCES,
+        OFFERED,
+        OFFERED_TO_XSLT,
+        HTML_SOURCES,
+        HTML_FLAGS,
+        flags::SIDE,
+    ]
+    .concat()
+    .join(" ")
 }
 
 /// Configures and compiles it.
 pub fn libxml2(ctx: &GuestCtx<'_>, source: &Path, libc: &Path, out: &Path) -> Result<()> {
     let tree = configured(ctx, source, libc, out)?;
     let objects = compiled(ctx, &tree, || ctx.guest_cc(libc))?;
-    symbols::join(ctx, &objects, OFFERED, &out.join(OBJECT))?;
+    let offered = [OFFERED, OFFERED_TO_XSLT].concat();
+    symbols::join(ctx, &objects, &offered, &out.join(OBJECT))?;
+    html(ctx, &tree, libc, &out.join(HTML))?;
     headers(&tree, &out.join("include/libxml"))?;
     remove_tree(&tree)
 }
@@ -224,4 +407,21 @@ fn headers(tree: &Path, to: &Path) -> Result<()> {
         fs::copy(&header, to.join(name))?;
     }
     Ok(())
+}
+
+/// Compiles the HTML writer in the configured tree.
+fn html(ctx: &GuestCtx<'_>, tree: &Path, libc: &Path, out: &Path) -> Result<()> {
+    fs::create_dir_all(out)?;
+    let mut all = Compilations::default();
+    for name in HTML_SOURCES {
+        let mut command = ctx.guest_cc(libc);
+        command
+            .current_dir(tree)
+            .args(FLAGS)
+            .args(flags::SIDE)
+            .args(HTML_FLAGS);
+        let object = out.join(object_name(Path::new(name)));
+        all.add(command, Path::new(&format!("{name}.c")), object);
+    }
+    all.run(ctx).map(|_| ())
 }

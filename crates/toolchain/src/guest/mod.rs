@@ -5,13 +5,14 @@
 //!
 //! ```text
 //! libc -> libxml2, compression -> postgres -> link -> translate -> compile
-//!     |\ \-> libcrypto, icu, cxx, geos, proj, json-c, protobuf-c
+//!     |\ \-> libcrypto, libxslt, icu, zstd, cxx, geos, proj, json-c, protobuf-c
 //!     \       |`----> share
 //!      \       `-> tools -> link -> translate -> compile
 //!      `-> tests -----------> translate -> compile
 //! ```
 
 mod across;
+mod called;
 mod compile;
 mod compression;
 mod core;
@@ -28,6 +29,7 @@ mod libcrypto;
 mod libpq;
 mod library;
 mod libxml2;
+mod libxslt;
 mod link;
 mod modules;
 mod parallel;
@@ -40,6 +42,7 @@ mod symbols;
 mod tests;
 mod tools;
 mod translate;
+mod zstd;
 
 use std::path::{Path, PathBuf};
 
@@ -64,6 +67,7 @@ pub use libcrypto::libcrypto;
 pub use library::{Constants, ExtensionTree, Library, LibraryBase, Shape, extension_tree, library};
 pub(crate) use library::{link_library, side_cc};
 pub use libxml2::{LIBXML2, libxml2, libxml2_library};
+pub use libxslt::libxslt;
 pub use link::{CORE, link};
 pub(crate) use postgres::TREE;
 pub use postgres::{ServerParts, postgres};
@@ -72,6 +76,7 @@ pub use share::{MARKER, share};
 pub use tests::tests;
 pub use tools::tools;
 pub use translate::{NAMES, translate};
+pub use zstd::{ZSTD, zstd};
 
 /// The modules that are built, by name: `postgres.wasm`, `pgl_module_postgres`, `libpglite_postgres.a`.
 pub const MODULES: &[&str] = &["postgres", "initdb"];
@@ -140,8 +145,7 @@ pub fn postgres_inputs(guest: &Path) -> Result<Inputs> {
     Inputs::new()
         .value("recipe", postgres::VERSION)
         .value("flags", flags::describe())
-        .file("icu_calls.h", &guest.join(icu::OURS).join("icu_calls.h"))?
-        .file("server.c", &guest.join(icu::OURS).join("server.c"))?
+        .tree("guest/calls", &guest.join(called::OURS))?
         .tree("guest/patches", &guest.join("patches"))
 }
 
@@ -155,7 +159,21 @@ pub fn icu_inputs(guest: &Path) -> Result<Inputs> {
             [flags::SIDE, flags::SIDE_LINK].concat().join(" "),
         )
         .value("configuration", icu::describe())
+        .tree("guest/calls", &guest.join(called::OURS))?
         .tree("guest/icu", &guest.join(icu::OURS))
+}
+
+/// What [`zstd()`] depends on besides Zstandard's sources, the libc and the compiler.
+pub fn zstd_inputs(guest: &Path) -> Result<Inputs> {
+    Inputs::new()
+        .value("recipe", zstd::VERSION)
+        .value("flags", flags::describe())
+        .value(
+            "side flags",
+            [flags::SIDE, flags::SIDE_LINK].concat().join(" "),
+        )
+        .value("configuration", zstd::describe())
+        .tree("guest/calls", &guest.join(called::OURS))
 }
 
 /// What [`compression()`] depends on besides its sources, the libc and the compiler.
@@ -221,6 +239,15 @@ pub fn libxml2_inputs() -> Inputs {
         .value("configuration", libxml2::describe())
 }
 
+/// What [`libxslt()`] depends on besides its sources, the outputs of [`libxml2()`] and [`libc()`], and the compiler.
+pub fn libxslt_inputs() -> Inputs {
+    Inputs::new()
+        .value("recipe", libxslt::VERSION)
+        .value("flags", flags::describe())
+        .value("side flags", flags::SIDE.join(" "))
+        .value("configuration", libxslt::describe())
+}
+
 /// What [`tools()`] depends on besides the outputs of [`libc()`], [`postgres()`] and [`compression()`], and the compiler.
 pub fn tools_inputs(guest: &Path) -> Result<Inputs> {
     Inputs::new()
@@ -276,7 +303,7 @@ pub fn adopt_inputs(module: &str) -> Inputs {
         .value("module", module)
 }
 
-/// What [`side::build()`] depends on besides the library, its place, the server as translated and wabt.
+/// What [`side::Build::library`] depends on besides the library, its place, the server as translated and wabt.
 pub fn side_inputs(
     guest: &Path,
     place: &side::Place,
@@ -310,7 +337,7 @@ pub fn exports_inputs(guest: &Path) -> Result<Inputs> {
         .file("pglite_module.h", &guest.join("runtime/pglite_module.h"))
 }
 
-/// What [`side::build_pack()`] depends on besides the library, the server as linked and translated, wabt and the compiler.
+/// What [`side::Build::pack`] depends on besides the library, the server as linked and translated, wabt and the compiler.
 pub fn pack_inputs(guest: &Path) -> Result<Inputs> {
     Inputs::new()
         .value("recipe", side::VERSION)

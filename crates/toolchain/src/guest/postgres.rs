@@ -11,11 +11,11 @@ use anyhow::{Context as _, Result, bail};
 
 use super::flags;
 use super::libc::{copy_tree, patch_all};
-use super::{GuestCtx, compression, icu, libpq, libxml2, modules};
+use super::{GuestCtx, compression, icu, libpq, libxml2, modules, zstd};
 use crate::process;
 
 /// Changes when the recipe's result does.
-pub(super) const VERSION: u32 = 5;
+pub(super) const VERSION: u32 = 6;
 
 /// The installation directory, as guests see it. A path with `pgsql` in it: PostgreSQL's build appends a directory of its own to others.
 pub(super) const PREFIX: &str = "/pgsql";
@@ -42,6 +42,8 @@ ac_cv_lib_z_inflate=yes
 ac_cv_header_zlib_h=yes
 ac_cv_lib_lz4_LZ4_compress_default=yes
 ac_cv_header_lz4_h=yes
+ac_cv_lib_zstd_ZSTD_compress=yes
+ac_cv_header_zstd_h=yes
 ac_cv_header_unicode_ucol_h=yes
 ";
 
@@ -91,7 +93,10 @@ pub fn postgres(
     make(ctx, &tree, "src/port", &["all"])?;
     make(ctx, &tree, "src/common", &["all"])?;
     make(ctx, &tree, "src/backend", &["postgres"])?;
-    let icu = icu::server(ctx, libc, &tree.join("src/include"), out)?;
+    let mut called = Vec::new();
+    for library in [icu::CALLED, zstd::CALLED] {
+        called.push(library.server(ctx, libc, &tree.join("src/include"), out)?);
+    }
     ctx.bar.message("initdb");
     make(ctx, &tree, "src/fe_utils", &["all"])?;
     make(
@@ -133,7 +138,7 @@ pub fn postgres(
     postgres.extend(modules);
     postgres.push(library.clone());
     postgres.extend(laid_in);
-    postgres.push(icu);
+    postgres.extend(called);
     write_list(out, "postgres", &postgres)?;
     let mut initdb: Vec<_> = ["initdb.o", "findtimezone.o", "localtime.o"]
         .map(|name| tree.join("src/bin/initdb").join(name))
@@ -280,6 +285,7 @@ fn configure(ctx: &GuestCtx<'_>, tree: &Path, out: &Path) -> Result<()> {
         "--with-icu",
         "--with-libxml",
         "--with-lz4",
+        "--with-zstd",
         "--with-system-tzdata=",
     ]);
     command.arg(format!("--prefix={PREFIX}"));
@@ -287,10 +293,12 @@ fn configure(ctx: &GuestCtx<'_>, tree: &Path, out: &Path) -> Result<()> {
         .env("CONFIG_SITE", &site)
         // No flags are needed, and nobody is to be asked for them.
         .env("XML2_CONFIG", ":")
-        .env("ICU_CFLAGS", "-DU_DISABLE_RENAMING=1")
+        .env("ICU_CFLAGS", icu::UNVERSIONED)
         .env("ICU_LIBS", " ")
         .env("LZ4_CFLAGS", " ")
         .env("LZ4_LIBS", " ")
+        .env("ZSTD_CFLAGS", " ")
+        .env("ZSTD_LIBS", " ")
         .env("CC", WRAPPER)
         .env("CFLAGS", format!("{} -w", flags::OPTIMISE))
         .env("CPPFLAGS", "")
@@ -326,6 +334,7 @@ const WANTED: &[&str] = &[
     "#define SIZEOF_VOID_P 4",
     "#define USE_LIBXML 1",
     "#define USE_LZ4 1",
+    "#define USE_ZSTD 1",
     "#define USE_ICU 1",
     "#define HAVE_LIBZ 1",
     "/* #undef HAVE_BACKTRACE_SYMBOLS */",

@@ -6,7 +6,7 @@
 //!
 //! Places follow from the catalogue's order, whether or not a module is linked into a given binary: a gap in memory nobody touches costs nothing.
 //!
-//! The library of a pack is made in the same way and loaded at run time ([`build_pack`]): its place is then a variable, and so is the address of each function of the server that it calls.
+//! The library of a pack is made in the same way and loaded at run time ([`Build::pack`]): its place is then a variable, and so is the address of each function of the server that it calls.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -211,98 +211,186 @@ pub fn identifier(name: &str) -> String {
     name.replace('-', "_")
 }
 
-/// Translates and compiles a side module to `libpglite_ext_NAME.a` in `out`.
-pub fn build(
-    ctx: &GuestCtx<'_>,
-    side: Side<'_>,
-    server: Server<'_>,
-    target: &str,
-    marks: Marks<'_>,
-    out: &Path,
-) -> Result<()> {
-    if side.native.is_none()
-        && let Some(first) = side.shape.native.first()
-    {
-        bail!(
-            "{} imports the native function {first}, and has no `native` source",
-            side.name
-        );
+/// One module's way to a native library.
+#[derive(Clone, Copy)]
+pub struct Build<'a> {
+    /// What every recipe works with.
+    pub ctx: &'a GuestCtx<'a>,
+    /// The module.
+    pub side: Side<'a>,
+    /// What it is linked beside.
+    pub server: Server<'a>,
+    /// The target triple.
+    pub target: &'a str,
+    /// What the library says of itself.
+    pub marks: Marks<'a>,
+}
+
+impl Build<'_> {
+    /// Translates and compiles it to `libpglite_ext_NAME.a` in `out`.
+    pub fn library(self, out: &Path) -> Result<()> {
+        let Self { ctx, side, .. } = self;
+        if side.native.is_none()
+            && let Some(first) = side.shape.native.first()
+        {
+            bail!(
+                "{} imports the native function {first}, and has no `native` source",
+                side.name
+            );
+        }
+        let pieces = pieces(side.wasm)?;
+        ctx.bar.message("translating");
+        let mut all = Compilations::default();
+        for source in self.translate(pieces, out)? {
+            all.add(self.native_cc()?, &source, source.with_extension("o"));
+        }
+        let mut objects = all.run(ctx)?;
+        if let Some(native) = side.native {
+            let object = out.join("native.o");
+            let mut command = self.native_cc()?;
+            command
+                .args(flags::NATIVE_MATH)
+                .arg("-c")
+                .arg(native)
+                .arg("-o")
+                .arg(&object);
+            process::logged(&mut command, ctx.log)?;
+            objects.push(object);
+        }
+        ctx.archive(&out.join(archive_name(side.name)), &objects)
     }
-    let pieces = pieces(side.wasm)?;
-    ctx.bar.message("translating");
-    let mut all = Compilations::default();
-    for source in translate(ctx, side, server, marks, pieces, out)? {
-        let command = native_cc(ctx, server, target)?;
-        all.add(command, &source, source.with_extension("o"));
-    }
-    let mut objects = all.run(ctx)?;
-    if let Some(native) = side.native {
-        let object = out.join("native.o");
-        let mut command = native_cc(ctx, server, target)?;
+
+    /// Translates it and links it to the shared object `NAME.so` in `out`, which is loaded at run time: a part of a pack.
+    pub fn pack(self, out: &Path) -> Result<()> {
+        let Self { ctx, side, .. } = self;
+        if let Some(first) = side.shape.native.first() {
+            bail!(
+                "{} imports {first} from the module `native`: only bundled extensions have native functions",
+                side.name
+            );
+        }
+        missing(self.server.core, side.shape)
+            .with_context(|| format!("{} cannot be a part of this server", side.name))?;
+        let sources = self.translate(1, out)?;
+        let mut command = self.native_cc()?;
         command
-            .args(flags::NATIVE_MATH)
-            .arg("-c")
-            .arg(native)
+            .arg("-I")
+            .arg(ctx.guest.join("packs"))
+            .arg("-shared");
+        if !self.target.contains("apple") {
+            // What is still missing is said now and not when it is loaded.
+            command.args(["-Wl,-z,defs", "-Wl,-s"]);
+        }
+        command
+            .args(&sources)
             .arg("-o")
-            .arg(&object);
+            .arg(out.join(format!("{}.so", side.name)));
+        process::logged(&mut command, ctx.log)
+    }
+
+    /// The compiler for translated C that is a part of the server.
+    fn native_cc(self) -> Result<Command> {
+        let ctx = self.ctx;
+        let mut command = ctx.zig("cc");
+        command
+            .args(["-target", &compile::zig_target(self.target)?])
+            .args(flags::native_flags())
+            .arg("-include")
+            .arg(ctx.guest.join("runtime/rt.h"))
+            .arg("-I")
+            .arg(ctx.guest.join("runtime"))
+            .arg("-I")
+            .arg(ctx.wabt.join("wasm2c"))
+            .arg("-I")
+            .arg(self.server.translated)
+            // SIMDe, for modules that use SIMD.
+            .arg("-I")
+            .arg(ctx.wabt.join("include"));
+        Ok(command)
+    }
+
+    /// wasm2c and the rewrites; returns the C files.
+    fn translate(self, pieces: u32, out: &Path) -> Result<Vec<PathBuf>> {
+        let Self {
+            ctx,
+            side,
+            server,
+            marks,
+            ..
+        } = self;
+        // wasm2c would double the underscores.
+        let module: String = side
+            .name
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .collect();
+        let whole = out.join(format!("{module}.c"));
+        let mut command = Command::new(ctx.wabt.join("bin/wasm2c"));
+        command
+            .args(["--enable-threads", "-n", &module])
+            .args((pieces > 1).then(|| format!("--num-outputs={pieces}")))
+            .arg("-o")
+            .arg(&whole)
+            .arg(side.wasm);
         process::logged(&mut command, ctx.log)?;
-        objects.push(object);
-    }
-    ctx.archive(&out.join(archive_name(side.name)), &objects)
-}
+        let header = whole.with_extension("h");
+        let declared = fs::read_to_string(&header)?;
+        let imports = Imports::read(&declared, &module, side, server)?;
+        fs::write(&header, imports.header(&declared))?;
 
-/// Translates a side module and links it to the shared object `NAME.so` in `out`, which is loaded at run time: a part of a pack.
-pub fn build_pack(
-    ctx: &GuestCtx<'_>,
-    side: Side<'_>,
-    server: Server<'_>,
-    target: &str,
-    marks: Marks<'_>,
-    out: &Path,
-) -> Result<()> {
-    if let Some(first) = side.shape.native.first() {
-        bail!(
-            "{} imports {first} from the module `native`: only bundled extensions have native functions",
-            side.name
-        );
+        // What is there once (globals, exports, tables) is in the first piece; what each begins with, in a header that each includes.
+        let sources: Vec<PathBuf> = if pieces == 1 {
+            vec![whole]
+        } else {
+            (0..pieces)
+                .map(|piece| out.join(format!("{module}_{piece}.c")))
+                .collect()
+        };
+        let common = (pieces > 1).then(|| out.join(format!("{module}-impl.h")));
+        let head = match side.binding {
+            Binding::Linked(place) => format!(
+                "#include \"postgres.h\"\n#define PGL_MAIN(instance) ((w2c_postgres *)(instance))\n#define PGL_MEMORY_BASE {}u\n#define PGL_TABLE_BASE {}u\n",
+                place.memory_base, place.table_base
+            ),
+            Binding::Loaded => fs::read_to_string(ctx.guest.join(PACK_HEAD))?,
+        };
+        let (tag_declared, tag) = tag(side.binding, server.names);
+        let mut exports = Names::default();
+        let mut globals_of = BTreeMap::new();
+        let mut made = Made::default();
+        for (index, path) in sources.iter().chain(&common).enumerate() {
+            let mut text = fs::read_to_string(path)?;
+            if index == 0 {
+                text = without_wrappers(&text, &mut exports)?;
+                globals_of = globals(&text, &module, &imports.constants)?;
+            }
+            let text = imports.source(&text, &module, &tag, &globals_of)?;
+            let mut text = rewrite::header(&rewrite::source(&text, &mut made)?, &mut made)?;
+            if let Some(line) = text.lines().find(|line| line.contains("instance->w2c_")) {
+                bail!("this use of the instance is not known: {}", line.trim());
+            }
+            if Some(path) == common.as_ref().or(sources.first()) {
+                text = format!("{head}{tag_declared}\n{text}");
+            }
+            if index == 0 {
+                text += &imports.glue(ctx, side, &module, server, &exports, marks)?;
+            }
+            fs::write(path, text)?;
+        }
+        let counts = fences::count(&fs::read(side.wasm)?)?;
+        if (made.atomics, made.fences) != (counts.accesses, counts.fences) {
+            bail!(
+                "{counts:?} in {}, but {made:?} in its translation",
+                side.name
+            );
+        }
+        if side.shape.constants.is_some() {
+            let file = Constants::FILE;
+            fs::copy(side.wasm.with_file_name(file), out.join(file))
+                .with_context(|| format!("the constants of {}", side.name))?;
+        }
+        Ok(sources)
     }
-    missing(server.core, side.shape)
-        .with_context(|| format!("{} cannot be a part of this server", side.name))?;
-    let sources = translate(ctx, side, server, marks, 1, out)?;
-    let mut command = native_cc(ctx, server, target)?;
-    command
-        .arg("-I")
-        .arg(ctx.guest.join("packs"))
-        .arg("-shared");
-    if !target.contains("apple") {
-        // What is still missing is said now and not when it is loaded.
-        command.args(["-Wl,-z,defs", "-Wl,-s"]);
-    }
-    command
-        .args(&sources)
-        .arg("-o")
-        .arg(out.join(format!("{}.so", side.name)));
-    process::logged(&mut command, ctx.log)
-}
-
-/// The compiler for translated C that is a part of the server.
-fn native_cc(ctx: &GuestCtx<'_>, server: Server<'_>, target: &str) -> Result<Command> {
-    let mut command = ctx.zig("cc");
-    command
-        .args(["-target", &compile::zig_target(target)?])
-        .args(flags::native_flags())
-        .arg("-include")
-        .arg(ctx.guest.join("runtime/rt.h"))
-        .arg("-I")
-        .arg(ctx.guest.join("runtime"))
-        .arg("-I")
-        .arg(ctx.wabt.join("wasm2c"))
-        .arg("-I")
-        .arg(server.translated)
-        // SIMDe, for modules that use SIMD.
-        .arg("-I")
-        .arg(ctx.wabt.join("include"));
-    Ok(command)
 }
 
 /// The file name of a module's native library.
@@ -321,89 +409,6 @@ fn pieces(wasm: &Path) -> Result<u32> {
         .with_context(|| format!("reading {}", wasm.display()))?
         .len();
     Ok(if size < LARGE { 1 } else { PIECES })
-}
-
-/// wasm2c and the rewrites; returns the C files.
-fn translate(
-    ctx: &GuestCtx<'_>,
-    side: Side<'_>,
-    server: Server<'_>,
-    marks: Marks<'_>,
-    pieces: u32,
-    out: &Path,
-) -> Result<Vec<PathBuf>> {
-    // wasm2c would double the underscores.
-    let module: String = side
-        .name
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .collect();
-    let whole = out.join(format!("{module}.c"));
-    let mut command = Command::new(ctx.wabt.join("bin/wasm2c"));
-    command
-        .args(["--enable-threads", "-n", &module])
-        .args((pieces > 1).then(|| format!("--num-outputs={pieces}")))
-        .arg("-o")
-        .arg(&whole)
-        .arg(side.wasm);
-    process::logged(&mut command, ctx.log)?;
-    let header = whole.with_extension("h");
-    let declared = fs::read_to_string(&header)?;
-    let imports = Imports::read(&declared, &module, side, server)?;
-    fs::write(&header, imports.header(&declared))?;
-
-    // What is there once (globals, exports, tables) is in the first piece; what each begins with, in a header that each includes.
-    let sources: Vec<PathBuf> = if pieces == 1 {
-        vec![whole]
-    } else {
-        (0..pieces)
-            .map(|piece| out.join(format!("{module}_{piece}.c")))
-            .collect()
-    };
-    let common = (pieces > 1).then(|| out.join(format!("{module}-impl.h")));
-    let head = match side.binding {
-        Binding::Linked(place) => format!(
-            "#include \"postgres.h\"\n#define PGL_MAIN(instance) ((w2c_postgres *)(instance))\n#define PGL_MEMORY_BASE {}u\n#define PGL_TABLE_BASE {}u\n",
-            place.memory_base, place.table_base
-        ),
-        Binding::Loaded => fs::read_to_string(ctx.guest.join(PACK_HEAD))?,
-    };
-    let (tag_declared, tag) = tag(side.binding, server.names);
-    let mut exports = Names::default();
-    let mut globals_of = BTreeMap::new();
-    let mut made = Made::default();
-    for (index, path) in sources.iter().chain(&common).enumerate() {
-        let mut text = fs::read_to_string(path)?;
-        if index == 0 {
-            text = without_wrappers(&text, &mut exports)?;
-            globals_of = globals(&text, &module, &imports.constants)?;
-        }
-        let text = imports.source(&text, &module, &tag, &globals_of)?;
-        let mut text = rewrite::header(&rewrite::source(&text, &mut made)?, &mut made)?;
-        if let Some(line) = text.lines().find(|line| line.contains("instance->w2c_")) {
-            bail!("this use of the instance is not known: {}", line.trim());
-        }
-        if Some(path) == common.as_ref().or(sources.first()) {
-            text = format!("{head}{tag_declared}\n{text}");
-        }
-        if index == 0 {
-            text += &imports.glue(ctx, side, &module, server, &exports, marks)?;
-        }
-        fs::write(path, text)?;
-    }
-    let counts = fences::count(&fs::read(side.wasm)?)?;
-    if (made.atomics, made.fences) != (counts.accesses, counts.fences) {
-        bail!(
-            "{counts:?} in {}, but {made:?} in its translation",
-            side.name
-        );
-    }
-    if side.shape.constants.is_some() {
-        let file = Constants::FILE;
-        fs::copy(side.wasm.with_file_name(file), out.join(file))
-            .with_context(|| format!("the constants of {}", side.name))?;
-    }
-    Ok(sources)
 }
 
 /// How longjmp's tag is declared, and the expression for its address.

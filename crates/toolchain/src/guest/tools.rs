@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::libc::{copy_tree, patch_all};
 use super::parallel::{Compilations, object_name};
@@ -17,7 +17,7 @@ use super::{GuestCtx, flags, symbols};
 use crate::process;
 
 /// Changes when the recipe's result does.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// One directory of `src/bin`.
 struct Directory {
@@ -53,6 +53,11 @@ const DIRECTORIES: &[Directory] = &[
         name: "pg_dump",
         programs: &["pg_dump", "pg_dumpall", "pg_restore"],
         rest: &["pg_dump", "pg_dumpall", "pg_restore"],
+    },
+    Directory {
+        name: "pg_verifybackup",
+        programs: &["pg_verifybackup"],
+        rest: &["pg_verifybackup"],
     },
     Directory {
         name: "pg_waldump",
@@ -130,7 +135,6 @@ pub fn tools(
         headers: compression.join("include"),
     };
     ctx.bar.message("libraries");
-    compress(&tree)?;
     for library in LIBRARIES {
         let (dir, name) = library.rsplit_once('/').unwrap_or(("", library));
         make.run(&tree.join(dir), &[name], None)?;
@@ -172,26 +176,6 @@ pub fn tools(
         list.push('\n');
     }
     fs::write(out.join("tools.objects"), list)?;
-    Ok(())
-}
-
-/// Turns Zstandard on, which the server's configuration has off, and forgets the objects that were made without it.
-fn compress(tree: &Path) -> Result<()> {
-    let header = tree.join("src/include/pg_config.h");
-    let text = fs::read_to_string(&header)?;
-    let (off, on) = ("/* #undef USE_ZSTD */", "#define USE_ZSTD 1");
-    if !text.contains(off) {
-        bail!("{} does not say {off}", header.display());
-    }
-    fs::write(&header, text.replace(off, on))?;
-    for library in LIBRARIES {
-        let library = tree.join(library);
-        let dir = library.parent().unwrap_or(tree);
-        for object in super::libc::sorted(dir, "o")? {
-            fs::remove_file(object)?;
-        }
-        fs::remove_file(&library)?;
-    }
     Ok(())
 }
 

@@ -1,14 +1,18 @@
-//! The bytes of a file in memory: fixed-size chunks that are holes, slices of the binary, or counted buffers.
+//! The bytes of a file in memory: fixed-size chunks that are holes, slices of the binary, counted buffers, or still in an image.
 //!
 //! Cloning a [`Content`] costs one reference count, whatever its size: the chunk list is copied at the first change after, and a chunk only when
-//! it is itself written. Chunks linked into the binary ([`Content::from_static`]) take no memory until written.
+//! it is itself written. Chunks linked into the binary ([`Content::from_static`]) take no memory until written, and those of an image
+//! ([`Content::load`]) none until their piece of it is looked at.
 //!
 //! **Invariant:** bytes at or past `len` read as zero in every chunk, so that growing a file needs no cleaning.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::errno::Errno;
+use crate::image::Pieces;
+use crate::image::pieces::{Piece, PieceReader, PieceWriter};
 use crate::image::record::ChunkRecord;
 
 /// Bytes per chunk: PostgreSQL's page, so that a page written whole replaces or fills exactly one chunk, and the first write to a shared page copies no
@@ -71,14 +75,35 @@ enum Chunk {
     Hole,
     Static(&'static [u8]),
     Data(Arc<[u8]>),
+    /// `len` bytes from `at` on of a piece that may not be unpacked yet.
+    Packed {
+        piece: Arc<Piece>,
+        at: u32,
+        len: u32,
+    },
 }
 
 impl Chunk {
-    fn bytes(&self) -> &[u8] {
-        match self {
+    /// Fails only for one of an image that cannot be read any more.
+    fn bytes(&self) -> Result<&[u8], Errno> {
+        Ok(match self {
             Self::Hole => &[],
             Self::Static(bytes) => bytes,
             Self::Data(bytes) => bytes,
+            Self::Packed { piece, at, len } => {
+                let rest = piece.bytes()?.get(*at as usize..).ok_or(Errno::EIO)?;
+                rest.get(..*len as usize).ok_or(Errno::EIO)?
+            }
+        })
+    }
+
+    /// How many there are.
+    fn len(&self) -> usize {
+        match self {
+            Self::Hole => 0,
+            Self::Static(bytes) => bytes.len(),
+            Self::Data(bytes) => bytes.len(),
+            Self::Packed { len, .. } => *len as usize,
         }
     }
 
@@ -88,6 +113,18 @@ impl Chunk {
             (Self::Hole, Self::Hole) => true,
             (Self::Static(one), Self::Static(two)) => std::ptr::eq(*one, *two),
             (Self::Data(one), Self::Data(two)) => Arc::ptr_eq(one, two),
+            (
+                Self::Packed {
+                    piece: one,
+                    at,
+                    len,
+                },
+                Self::Packed {
+                    piece: two,
+                    at: other,
+                    len: size,
+                },
+            ) => Arc::ptr_eq(one, two) && (at, len) == (other, size),
             _ => false,
         }
     }
@@ -95,16 +132,18 @@ impl Chunk {
     /// Bytes charged to the budget. Shared buffers are charged to each file that has them.
     fn charged(&self) -> u64 {
         match self {
-            Self::Data(bytes) => bytes.len() as u64,
-            _ => 0,
+            Self::Packed { piece, .. } if piece.is_free() => 0,
+            Self::Data(_) | Self::Packed { .. } => self.len() as u64,
+            Self::Hole | Self::Static(_) => 0,
         }
     }
 
-    fn read(&self, within: usize, out: &mut [u8]) {
-        let bytes = self.bytes().get(within..).unwrap_or_default();
+    fn read(&self, within: usize, out: &mut [u8]) -> Result<(), Errno> {
+        let bytes = self.bytes()?.get(within..).unwrap_or_default();
         let n = bytes.len().min(out.len());
         out[..n].copy_from_slice(&bytes[..n]);
         out[n..].fill(0);
+        Ok(())
     }
 
     /// Overwrites `within..within + bytes.len()`, which lies in the chunk.
@@ -122,11 +161,16 @@ impl Chunk {
             _ => {}
         }
         let size = end
-            .max(self.bytes().len())
+            .max(self.len())
             .next_power_of_two()
             .clamp(MIN_BUFFER, CHUNK);
+        // What is written over as a whole need not be had from an image.
+        let old = if bytes.len() == size {
+            &[]
+        } else {
+            self.bytes()?
+        };
         budget.reserve((size as u64).saturating_sub(self.charged()))?;
-        let old = self.bytes();
         let fresh = if bytes.len() == size {
             Arc::from(bytes)
         } else {
@@ -158,7 +202,10 @@ impl Chunk {
                 Some(own) => own[keep..].fill(0),
                 None => *data = Arc::from(&data[..keep]),
             },
-            Self::Data(_) => {}
+            Self::Packed { len, .. } if (*len as usize) > keep => {
+                *len = u32::try_from(keep).unwrap_or(*len);
+            }
+            Self::Data(_) | Self::Packed { .. } => {}
         }
         budget.release(before.saturating_sub(self.charged()));
     }
@@ -197,6 +244,27 @@ impl Content {
         }
     }
 
+    /// Bytes of the program that are packed, unpacked when they are first read; `EINVAL` if a chunk of them lies in two pieces, or in none.
+    pub(super) fn from_pieces(pieces: &Pieces, range: Range<usize>) -> Result<Self, Errno> {
+        let len = range.len() as u64;
+        let mut chunks = Vec::with_capacity(range.len().div_ceil(CHUNK));
+        for at in range.clone().step_by(CHUNK) {
+            let len = CHUNK.min(range.end - at);
+            let (piece, at) = pieces.find(at, len).ok_or(Errno::EINVAL)?;
+            let narrow = |n| u32::try_from(n).map_err(|_| Errno::EINVAL);
+            chunks.push(Chunk::Packed {
+                piece,
+                at: narrow(at)?,
+                len: narrow(len)?,
+            });
+        }
+        Ok(Self {
+            chunks: Arc::new(chunks),
+            len,
+            charged: 0,
+        })
+    }
+
     pub(super) const fn len(&self) -> u64 {
         self.len
     }
@@ -206,7 +274,8 @@ impl Content {
         self.charged
     }
 
-    pub(super) fn read_at(&self, offset: u64, out: &mut [u8]) -> usize {
+    /// Fails only for bytes of an image that cannot be read any more.
+    pub(super) fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize, Errno> {
         let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
         let total = left.min(out.len());
         let mut done = 0;
@@ -216,12 +285,12 @@ impl Content {
             let n = (CHUNK - from).min(total - done);
             let piece = &mut out[done..done + n];
             match self.chunks.get(index(at)) {
-                Some(chunk) => chunk.read(from, piece),
+                Some(chunk) => chunk.read(from, piece)?,
                 None => piece.fill(0),
             }
             done += n;
         }
-        total
+        Ok(total)
     }
 
     /// Writes all, or as much as the budget allows; `ENOSPC` when that is nothing, `EFBIG` past [`MAX_LEN`].
@@ -329,8 +398,10 @@ impl Content {
                     .min((CHUNK - within(from)) as u64)
                     .min((CHUNK - within(to)) as u64);
                 buffer.resize(usize::try_from(step).unwrap_or(CHUNK), 0);
-                source.read_at(from, &mut buffer);
-                self.write_at(to, &buffer, budget).map(drop)
+                source
+                    .read_at(from, &mut buffer)
+                    .and_then(|_| self.write_at(to, &buffer, budget))
+                    .map(drop)
             };
             match result {
                 Ok(()) => {}
@@ -354,8 +425,12 @@ impl Content {
         self.len == other.len && Arc::ptr_eq(&self.chunks, &other.chunks)
     }
 
-    /// The chunks for an image, beside those of `base`; the bytes of its own go to `data`. `None` for more than an image holds.
-    pub(super) fn save(&self, base: Option<&Self>, data: &mut Vec<u8>) -> Option<Vec<ChunkRecord>> {
+    /// The chunks for an image, beside those of `base`; the bytes of its own go to `data`.
+    pub(super) fn save(
+        &self,
+        base: Option<&Self>,
+        data: &mut PieceWriter<'_>,
+    ) -> Result<Vec<ChunkRecord>, Errno> {
         let mut records = Vec::new();
         for (at, chunk) in self.chunks.iter().enumerate() {
             let known = base.and_then(|base| base.chunks.get(at));
@@ -364,26 +439,29 @@ impl Content {
                     Some(ChunkRecord::Same(count)) => *count += 1,
                     _ => records.push(ChunkRecord::Same(1)),
                 }
-            } else if is_zero(chunk.bytes()) {
+                continue;
+            }
+            let bytes = chunk.bytes()?;
+            if is_zero(bytes) {
                 match records.last_mut() {
                     Some(ChunkRecord::Holes(count)) => *count += 1,
                     _ => records.push(ChunkRecord::Holes(1)),
                 }
             } else {
-                let bytes = chunk.bytes();
-                records.push(ChunkRecord::Data(u32::try_from(bytes.len()).ok()?));
-                data.extend_from_slice(bytes);
+                let len = u32::try_from(bytes.len()).map_err(|_| Errno::EFBIG)?;
+                records.push(ChunkRecord::Data(len));
+                data.add(bytes);
             }
         }
-        Some(records)
+        Ok(records)
     }
 
-    /// What was saved beside `base`, whose own bytes `data` begins with; `None` if that cannot be.
+    /// What was saved beside `base`, whose own bytes are the next of `data`; `None` if that cannot be.
     pub(super) fn load(
         len: u64,
         records: &[ChunkRecord],
         base: Option<&Self>,
-        data: &mut &[u8],
+        data: &mut PieceReader,
     ) -> Option<Self> {
         let mut chunks = Vec::new();
         let mut charged = 0;
@@ -399,11 +477,12 @@ impl Content {
                     charged += known.iter().map(Chunk::charged).sum::<u64>();
                     chunks.extend_from_slice(known);
                 }
-                ChunkRecord::Data(bytes) => {
-                    let (own, rest) = data.split_at_checked(bytes as usize)?;
-                    *data = rest;
-                    charged += own.len() as u64;
-                    chunks.push((own.len() <= CHUNK).then(|| Chunk::Data(Arc::from(own)))?);
+                ChunkRecord::Data(len) => {
+                    let own = (len as usize <= CHUNK).then_some(len as usize)?;
+                    let (piece, at) = data.take(own)?;
+                    charged += u64::from(len);
+                    let at = u32::try_from(at).ok()?;
+                    chunks.push(Chunk::Packed { piece, at, len });
                 }
             }
         }
@@ -434,7 +513,7 @@ mod tests {
 
     fn read_all(content: &Content) -> Vec<u8> {
         let mut out = vec![1; usize::try_from(content.len()).unwrap()];
-        assert_eq!(content.read_at(0, &mut out), out.len());
+        assert_eq!(content.read_at(0, &mut out), Ok(out.len()));
         out
     }
 

@@ -8,8 +8,8 @@ use super::content::Content;
 use super::inode::{Inode, State};
 use super::tree::{Body, Names, Node, ROOT, Tree};
 use super::{MemFs, OpenDirectory, Superblock};
-use crate::errno::Errno;
 use crate::file::{File, FileTime};
+use crate::image::pieces::{PieceReader, PieceWriter};
 use crate::image::record::{BodyRecord, FileRecord, Fs, FsRecord, Kind, MemRecord, NodeRecord};
 use crate::image::{LoadError, Loader, SaveError, Saver};
 
@@ -29,13 +29,10 @@ fn node(
     inode: &Inode,
     body: BodyRecord,
     base: Option<&Content>,
-    data: &mut Vec<u8>,
+    data: &mut PieceWriter<'_>,
 ) -> Result<NodeRecord, SaveError> {
     let state = inode.state();
-    let chunks = state
-        .content
-        .save(base, data)
-        .ok_or(SaveError::Kernel(Errno::EFBIG))?;
+    let chunks = state.content.save(base, data)?;
     Ok(NodeRecord {
         number: inode.number,
         kind: inode.kind as u32,
@@ -94,7 +91,7 @@ impl MemFs {
         let tree = self.tree();
         let mut numbers: Vec<_> = tree.nodes.keys().copied().collect();
         numbers.sort_unstable();
-        let (mut nodes, mut data) = (Vec::new(), Vec::new());
+        let (mut nodes, mut data) = (Vec::new(), PieceWriter::new(saver.blobs()));
         for number in &numbers {
             let own = tree.node(*number)?;
             let known = of_base(number);
@@ -119,7 +116,7 @@ impl MemFs {
             read_only: self.superblock.read_only.load(Ordering::Relaxed),
             gone,
             nodes,
-            data: saver.blobs().add(&data),
+            data: data.finish(),
         })))
     }
 
@@ -145,14 +142,13 @@ impl MemFs {
         for number in record.gone {
             nodes.remove(&number);
         }
-        let data = loader.blob(record.data)?.unpack()?;
-        let mut rest = data.as_slice();
+        let mut data = loader.pieces(record.data)?;
         for node in record.nodes {
             let number = node.number;
             let known = base_tree.as_ref().and_then(|tree| tree.nodes.get(&number));
             let known = known.map(|known| known.source().state());
             let known = known.as_ref().map(|state| &state.content);
-            let (inode, body) = load_node(node, known, &mut rest, &superblock)?;
+            let (inode, body) = load_node(node, known, &mut data, &superblock)?;
             nodes.insert(number, Node::new(inode, body));
         }
         if !matches!(nodes.get(&ROOT), Some(root) if matches!(root.body, Body::Directory(_))) {
@@ -168,7 +164,7 @@ impl MemFs {
     pub(crate) fn nameless(
         &self,
         record: NodeRecord,
-        mut data: &[u8],
+        mut data: PieceReader,
     ) -> Result<Arc<dyn File>, LoadError> {
         let (inode, _) = load_node(record, None, &mut data, &self.superblock)?;
         Ok(inode)
@@ -190,7 +186,7 @@ impl MemFs {
 fn load_node(
     record: NodeRecord,
     base: Option<&Content>,
-    data: &mut &[u8],
+    data: &mut PieceReader,
     superblock: &Arc<Superblock>,
 ) -> Result<(Arc<Inode>, Body), LoadError> {
     let content = Content::load(record.len, &record.chunks, base, data)
@@ -230,9 +226,9 @@ impl Inode {
             let number = self.number;
             return Ok(FileRecord(Kind::MemFile { mount, number }));
         }
-        let mut data = Vec::new();
+        let mut data = PieceWriter::new(saver.blobs());
         let node = Box::new(node(self, BodyRecord::Leaf, None, &mut data)?);
-        let data = saver.blobs().add(&data);
+        let data = data.finish();
         Ok(FileRecord(Kind::MemNameless { mount, node, data }))
     }
 }

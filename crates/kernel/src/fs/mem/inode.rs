@@ -194,7 +194,7 @@ impl File for Inode {
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize, Errno> {
-        Ok(self.state().content.read_at(offset, out))
+        self.state().content.read_at(offset, out)
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {

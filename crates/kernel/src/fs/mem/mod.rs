@@ -14,6 +14,7 @@ mod tree;
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -24,7 +25,7 @@ use super::{FileSystem, FsError, FsResult, FsUsage, OpenHow, next_device};
 use crate::copy::Copier;
 use crate::errno::Errno;
 use crate::file::{DirEntry, File, FileKind, FileTime, Stat};
-use crate::image::{FileRecord, FsRecord, SaveError, Saver};
+use crate::image::{FileRecord, FsRecord, Pieces, SaveError, Saver};
 
 /// What all inodes of one file system share.
 struct Superblock {
@@ -116,6 +117,18 @@ impl MemFs {
     /// Adds a file whose bytes stay in the binary until written. Missing parents are made with mode 0755; `path` has no leading slash.
     pub fn add_static(&self, path: &str, mode: u32, contents: &'static [u8]) -> Result<(), Errno> {
         self.add(path, mode, Content::from_static(contents))
+    }
+
+    /// Adds a file whose bytes are linked into the program, packed: they are unpacked where and when somebody reads them, for all copies of this tree. `EINVAL` if a page of the
+    /// file lies in two pieces, or in none.
+    pub fn add_packed(
+        &self,
+        path: &str,
+        mode: u32,
+        pieces: &Pieces,
+        range: Range<usize>,
+    ) -> Result<(), Errno> {
+        self.add(path, mode, Content::from_pieces(pieces, range)?)
     }
 
     /// Adds a file with these bytes; `ENOSPC` when over the limit.

@@ -178,3 +178,40 @@ fn page_reads_and_writes_take() {
         drop(mem.clone_tree());
     });
 }
+
+#[test]
+fn packed_files_of_the_program_are_unpacked_when_they_are_read_and_cost_nothing_until_written() {
+    let contents: Vec<u8> = (0..40_000_u32).map(|at| (at / 100) as u8 | 1).collect();
+    let (mut packed, mut lengths) = (Vec::new(), Vec::new());
+    for piece in contents.chunks(16_384) {
+        let block = lz4_flex::block::compress(piece);
+        lengths.push(u32::try_from(block.len()).unwrap());
+        packed.extend(block);
+    }
+    let bytes = crate::image::ImageBytes::new(packed);
+    let pieces = || Pieces::new(&bytes, &lengths, 16_384, contents.len()).unwrap();
+    let fs = MemFs::new();
+    fs.add_packed("all", 0o600, &pieces(), 0..40_000).unwrap();
+    fs.add_packed("part", 0o600, &pieces(), 8192..20_000)
+        .unwrap();
+    fs.add_packed("none", 0o600, &pieces(), 0..0).unwrap();
+    let across = fs.add_packed("across", 0o600, &pieces(), 12_000..20_000);
+    assert_eq!(across, Err(Errno::EINVAL), "a page in two pieces");
+    let beyond = fs.add_packed("beyond", 0o600, &pieces(), 32_768..50_000);
+    assert_eq!(beyond, Err(Errno::EINVAL));
+    let copy = fs.clone_tree();
+    let read = |fs: &MemFs, path: &str| {
+        let file = open(fs, path);
+        let mut out = vec![0; usize::try_from(file.size().unwrap()).unwrap()];
+        assert_eq!(file.read_at(0, &mut out), Ok(out.len()));
+        out
+    };
+    assert_eq!(read(&fs, "part"), contents[8192..20_000]);
+    assert_eq!(fs.superblock.budget.used(), 0);
+    open(&copy, "all").write_at(10_000, b"changed").unwrap();
+    assert_eq!(read(&fs, "all"), contents);
+    assert_eq!(&read(&copy, "all")[10_000..10_007], b"changed");
+    assert_eq!(&read(&copy, "all")[10_007..], &contents[10_007..]);
+    assert!(read(&fs, "none").is_empty());
+    assert!(Pieces::new(&bytes, &lengths[..2], 16_384, contents.len()).is_err());
+}
