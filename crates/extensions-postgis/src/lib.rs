@@ -4,7 +4,7 @@
 //! crate has its sources in `sources`.
 //! No logic is here.
 
-pub use pglite_oxide_assets::{ImageError, Tree};
+pub use pglite_oxide_assets::{ImageError, Packed};
 pub use pglite_oxide_machine::library::Library;
 
 /// The side module, if it is linked, for `pglite_oxide_aot::postgres`.
@@ -17,7 +17,7 @@ pub fn libraries() -> &'static [&'static Library] {
 ///
 /// # Errors
 /// When a linked image is not the one the build found.
-pub fn files() -> Result<Vec<Tree<'static>>, ImageError> {
+pub fn files() -> Result<Vec<Packed>, ImageError> {
     linked::files()
 }
 
@@ -25,14 +25,14 @@ pub fn files() -> Result<Vec<Tree<'static>>, ImageError> {
 mod linked {
     use pglite_oxide_assets::{Aligned, Linked};
 
-    use super::{ImageError, Library, Tree};
+    use super::{ImageError, Library, Packed};
 
     const _: () = pglite_oxide_aot::assert_same_build(env!("PGLITE_OXIDE_FINGERPRINT"));
 
     include!(concat!(env!("OUT_DIR"), "/libraries.rs"));
     static FILES: &[Linked] = include!(concat!(env!("OUT_DIR"), "/extensions.rs"));
 
-    pub(super) fn files() -> Result<Vec<Tree<'static>>, ImageError> {
+    pub(super) fn files() -> Result<Vec<Packed>, ImageError> {
         FILES.iter().map(Linked::open).collect()
     }
 }
@@ -40,12 +40,12 @@ mod linked {
 /// The twin for documentation and lints, where nothing was built.
 #[cfg(pglite_oxide_no_assets)]
 mod linked {
-    use super::{ImageError, Library, Tree};
+    use super::{ImageError, Library, Packed};
 
     pub(super) static LIBRARIES: &[&Library] = &[];
 
     #[expect(clippy::unnecessary_wraps, reason = "the twin with assets may fail")]
-    pub(super) fn files() -> Result<Vec<Tree<'static>>, ImageError> {
+    pub(super) fn files() -> Result<Vec<Packed>, ImageError> {
         Ok(Vec::new())
     }
 }

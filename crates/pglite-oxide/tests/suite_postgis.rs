@@ -47,11 +47,11 @@ fn coordinates_are_transformed() {
     let point = "ST_Transform('SRID=4326;POINT(13.377704 52.516275)'::geometry, ";
     near(&mut db, &format!("ST_X({point}3857))"), 1_489_199.194_3);
     near(&mut db, &format!("ST_Y({point}3857))"), 6_894_018.166_7);
-    // Gauss-Krueger: another ellipsoid and a shift of the datum, out of PROJ's database.
+    // Gauss-Krueger: another ellipsoid and a shift of the datum, out of PROJ's database (pyproj, without its grids: 4593627.43).
     near(
         &mut db,
-        &format!("round(ST_X({point}31468))::numeric / 100"),
-        45_938.51,
+        &format!("round(ST_X({point}31468))::numeric) / 100"),
+        45_936.27,
     );
     // What is in PROJ's database and not in spatial_ref_sys, and what is in neither.
     assert_eq!(
@@ -75,7 +75,10 @@ fn coordinates_are_transformed() {
 fn an_exception_of_geos_is_an_error_and_the_session_goes_on() {
     let mut db = open();
     for _ in 0..100 {
-        // TopologyException and IllegalArgumentException, thrown deep inside.
+        // Thrown deep inside, and known for what it is where it is caught.
+        let topology = "SELECT ST_Intersection('POLYGON((0 0, 10 10, 0 10, 10 0, 0 0))'::geometry, 'POLYGON((0 0, 1 1, 1 0, 0 0))')";
+        let error = db.exec(topology, None).unwrap_err().to_string();
+        assert!(error.contains("TopologyException"), "{error}");
         assert_eq!(
             refused(
                 &mut db,
@@ -98,9 +101,9 @@ fn an_exception_of_geos_is_an_error_and_the_session_goes_on() {
     assert_eq!(
         text(
             &mut db,
-            "ST_AsText(ST_MakeValid('POLYGON((0 0, 10 10, 0 10, 10 0, 0 0))'::geometry))"
+            "ST_AsText(ST_Normalize(ST_MakeValid('POLYGON((0 0, 10 10, 0 10, 10 0, 0 0))'::geometry)))"
         ),
-        "MULTIPOLYGON(((0 0,5 5,10 0,0 0)),((5 5,0 10,10 10,5 5)))"
+        "MULTIPOLYGON(((0 10,10 10,5 5,0 10)),((0 0,5 5,10 0,0 0)))"
     );
     near(
         &mut db,
@@ -177,12 +180,7 @@ fn a_fork_goes_on_with_what_was_loaded() {
             3.141_277_261_8,
         );
         assert_eq!(refused(db, "SELECT ST_GeomFromText('POINT(1')"), "XX000");
-        assert_eq!(
-            text(
-                db,
-                "ST_AsText(ST_Transform('SRID=4326;POINT(0 0)'::geometry, 3857))"
-            ),
-            "POINT(0 -7.081154551613622e-10)"
-        );
+        let point = "ST_X(ST_Transform('SRID=4326;POINT(10 50)'::geometry, 3857))";
+        near(db, point, 1_113_194.907_93);
     }
 }

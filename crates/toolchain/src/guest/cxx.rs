@@ -32,8 +32,10 @@ pub(super) const START: &str = "start.c";
 /// What the module's own `_PG_init` is called then.
 pub(super) const RENAMED_INIT: &str = "-D_PG_init=guest_cxx_module_init";
 
-/// Of the language. A guest process has one thread, so nothing is local to it.
+/// Of the language. A guest process has one thread, so nothing is local to it: landing pads tell the personality function what to look for through a variable that the compiler makes
+/// local to the thread unless code has no atomic instructions, and nothing gives a side module the memory for those.
 const LANGUAGE: &[&str] = &[
+    "-mno-atomics",
     "-std=c++17",
     "-fwasm-exceptions",
     "-frtti",
