@@ -13,6 +13,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -61,6 +62,65 @@ static void test_fork(void)
 		CHECK(waitpid(-1, NULL, 0) == -1 && errno == ECHILD);
 	}
 	CHECK(value == 2);
+}
+
+static void wild_write(void *argument)
+{
+	*(volatile int *)(uintptr_t)8 = 1;
+	_exit(0);
+}
+
+/* memory that an ended process has left is what it was when the next one begins: data, zeros, heap, mappings; and what the parent has changed meanwhile */
+enum { WORDS = 1 << 16, SOME = 1 << 14, MUCH = 4 << 20 };
+static int zeros[WORDS];
+static int data[SOME] = {[0] = 3, [SOME / 2] = 4, [SOME - 1] = 5};
+static int round_number;
+
+static void one_after_the_other(void *argument)
+{
+	static int *last;
+	int mapped = MAP_PRIVATE | MAP_ANONYMOUS, access = PROT_READ | PROT_WRITE;
+	int *fresh = mmap(NULL, sizeof zeros, access, mapped, -1, 0);
+	int *shared = mmap(NULL, sizeof data, access, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	/* musl's sbrk only tells where the heap ends. */
+	int *heap = sbrk(0);
+	intptr_t grown = syscall(SYS_brk, (char *)heap + sizeof data);
+	int wrong = fresh == MAP_FAILED || shared == MAP_FAILED || grown != (intptr_t)heap + sizeof data || last != NULL || *(int *)argument != round_number;
+
+	for (int i = 0; i < WORDS; i++) {
+		wrong += zeros[i] != (i == 9 ? round_number : 0) || fresh[i] != 0;
+		zeros[i] = fresh[i] = -1;
+	}
+	for (int i = 0; i < SOME; i++) {
+		wrong += data[i] != (i == 0 ? 3 : i == SOME / 2 ? 4 : i == SOME - 1 ? 5 : 0) || shared[i] != 0 || heap[i] != 0;
+		data[i] = shared[i] = heap[i] = -1;
+	}
+	/* More than is kept. */
+	if (round_number % 7 == 0)
+		memset(mmap(NULL, MUCH, access, mapped, -1, 0), 1, MUCH);
+	/* Something is unmapped, for a segment to be where it was, and the rest left to the exit. */
+	munmap(fresh, sizeof data);
+	if (round_number % 3 == 0)
+		mmap(fresh, sizeof data, access, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	last = fresh;
+	if (wrong == 0 && round_number % 5 == 0)
+		wild_write(NULL);
+	_exit(wrong != 0);
+}
+
+static void test_again(void)
+{
+	int argument;
+
+	for (round_number = 1; round_number < 100; round_number++) {
+		argument = zeros[9] = round_number;
+		pid_t one = fork_entry(one_after_the_other, &argument);
+		pid_t two = round_number % 2 == 0 ? fork_entry(one_after_the_other, &argument) : 0;
+		int code = round_number % 5 == 0 ? 256 + SIGSEGV : 0;
+
+		CHECK(exit_code(one) == code);
+		CHECK(two == 0 || exit_code(two) == code);
+	}
 }
 
 /* pipes between processes, end of file, SIGPIPE's error */
@@ -245,12 +305,6 @@ static void test_litmus(void)
 }
 
 /* faults end the process that made them, as signals */
-static void wild_write(void *argument)
-{
-	*(volatile int *)(uintptr_t)8 = 1;
-	_exit(0);
-}
-
 static volatile int zero;
 
 static void divide(void *argument)
@@ -315,7 +369,7 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } tests[] = {
-	{"fork", test_fork}, {"pipe", test_pipe}, {"signal", test_signal}, {"setjmp", test_setjmp}, {"epoll", test_epoll},
+	{"fork", test_fork}, {"again", test_again}, {"pipe", test_pipe}, {"signal", test_signal}, {"setjmp", test_setjmp}, {"epoll", test_epoll},
 	{"litmus", test_litmus}, {"faults", test_faults}, {"kill", test_kill},
 };
 

@@ -11,6 +11,7 @@ use pglite_oxide_kernel::memory::GuestAddr;
 use crate::layer::{self, Found, Layer};
 use crate::module::{Context, Module};
 use crate::space::{Memory, SPAN};
+use crate::spare::Spares;
 use crate::sys;
 
 /// Layers beyond this are made fewer: each costs mappings in every copy.
@@ -33,6 +34,16 @@ pub(crate) struct Frozen {
     pub(crate) stack_offset: usize,
     /// Where the space was that it was taken from.
     pub(crate) old: usize,
+    /// Of processes that began as it.
+    pub(crate) spares: Spares,
+}
+
+/// What a frozen process has at a page.
+pub(crate) enum Then<'a> {
+    Bytes(&'a [u8]),
+    Zero,
+    /// What the program's image has.
+    Image,
 }
 
 impl Frozen {
@@ -63,6 +74,7 @@ impl Frozen {
             stack: words(guest_stack, stack_base.addr() - guest_stack.addr()),
             stack_offset: guest_stack.addr() - memory.start().addr(),
             old: memory.start().addr(),
+            spares: Spares::default(),
         })
     }
 
@@ -81,7 +93,13 @@ impl Frozen {
             stack,
             stack_offset,
             old,
+            spares: Spares::default(),
         }
+    }
+
+    /// What it has at a page.
+    pub(crate) fn then(&self, at: u64) -> Result<Then<'_>, Errno> {
+        Pages::then(&self.layers, at, sys::page_size() as u64)
     }
 
     /// The context without what is set whenever the process is resumed.
@@ -201,7 +219,7 @@ impl Pages {
                     // What was discarded since is not what the layers say.
                     let again = touch(&zeroed, at, page);
                     match Self::then(layers, at, page) {
-                        Ok(Some(then)) if !again && then == bytes(memory, at, page) => {}
+                        Ok(Then::Bytes(then)) if !again && then == bytes(memory, at, page) => {}
                         Ok(_) => found.add(at, page),
                         Err(error) => failed = Err(error),
                     }
@@ -215,17 +233,17 @@ impl Pages {
         Self::write(memory, zeroed, &found).map(Some)
     }
 
-    /// What the layers have at a page; `None` for one that only what lies below them has, or that was discarded.
-    fn then(layers: &[Arc<Self>], at: u64, page: u64) -> Result<Option<&[u8]>, Errno> {
+    /// What the layers have at a page.
+    fn then(layers: &[Arc<Self>], at: u64, page: u64) -> Result<Then<'_>, Errno> {
         for pages in layers.iter().rev() {
             if let Some(bytes) = pages.layer.bytes(at, page)? {
-                return Ok(Some(bytes));
+                return Ok(Then::Bytes(bytes));
             }
             if touch(&pages.zeroed, at, page) {
-                break;
+                return Ok(Then::Zero);
             }
         }
-        Ok(None)
+        Ok(Then::Image)
     }
 
     /// Everything that is not zero.

@@ -2,13 +2,15 @@
 
 use std::ffi::c_void;
 use std::fs::File;
+use std::sync::OnceLock;
 
 use pglite_oxide_kernel::Errno;
 
 use crate::library::Library;
 use crate::module::{FIRST_BYTE, Module};
 use crate::space::{Memory, zero_memory};
-use crate::sys;
+use crate::spare::Spares;
+use crate::sys::{self, View};
 
 /// Initialised data, mapped copy-on-write by each process: constants from the running program's own file, the rest from a memory object. And the instance's globals.
 pub struct Image {
@@ -18,6 +20,10 @@ pub struct Image {
     /// In the order of their addresses or not: no two meet.
     constants: Vec<Constants>,
     globals: Vec<u64>,
+    /// The data, if its bytes were asked for.
+    view: OnceLock<View>,
+    /// Of processes that began as it.
+    pub(crate) spares: Spares,
 }
 
 /// Whole pages of the running program's file.
@@ -109,6 +115,8 @@ impl Image {
             len,
             constants,
             globals,
+            view: OnceLock::new(),
+            spares: Spares::default(),
         })
     }
 
@@ -123,6 +131,32 @@ impl Image {
         let constants = self.constants.iter();
         let ends = constants.map(|part| u64::from(part.start) + part.len as u64);
         (start, ends.fold(start + self.len as u64, u64::max))
+    }
+
+    /// What it has at a page; `None` if nothing of it is there.
+    pub(crate) fn page(&self, at: u32) -> Result<Option<&[u8]>, Errno> {
+        let (from, to) = (FIRST_BYTE as usize, FIRST_BYTE as usize + self.len);
+        let at = at as usize;
+        if at < from || at >= to {
+            return Ok(None);
+        }
+        let view = match self.view.get() {
+            Some(view) => view,
+            None => {
+                let view = View::of(&self.data, 0, self.len as u64)?;
+                self.view.get_or_init(|| view)
+            }
+        };
+        let offset = (at - from) as u64;
+        Ok(Some(view.bytes(offset, offset + sys::page_size() as u64)))
+    }
+
+    /// True if the page is one of constants that lie elsewhere.
+    pub(crate) fn is_constant(&self, at: u32) -> bool {
+        let at = at as usize;
+        self.constants
+            .iter()
+            .any(|part| (part.start as usize..part.start as usize + part.len).contains(&at))
     }
 
     /// Maps the data into a fresh space.

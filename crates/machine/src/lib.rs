@@ -23,6 +23,7 @@ mod places;
 mod saved;
 pub mod segment;
 pub mod space;
+mod spare;
 pub mod sys;
 mod thread;
 mod trap;

@@ -17,12 +17,13 @@ use pglite_oxide_kernel::Errno;
 use pglite_oxide_kernel::image::{BlobWriter, SaveError, Scope};
 use pglite_oxide_kernel::memory::{AddressSpace, GuestAddr, Segment};
 
-use crate::frozen::Frozen;
+use crate::frozen::{Frozen, Then};
 use crate::image::Image;
 use crate::module::{CONTEXT_SPAN, Context, FIRST_BYTE, INSTANCE_SPAN, MEMORY_SIZE, Module};
 use crate::places;
 use crate::saved;
 use crate::segment::MemorySegment;
+use crate::spare::{Spare, Spares};
 use crate::sys::{self, Reservation};
 
 /// Bytes of native stack, the guard below it included, committed as they are used. Compiled frames are larger than the guest's own; the guest is told of half.
@@ -101,6 +102,12 @@ impl Memory {
     /// Where a guest address is in the reservation.
     pub(crate) fn offset(at: u32) -> usize {
         BYTE_0 + at as usize
+    }
+
+    /// A page of it that is mapped: offset in the reservation.
+    fn page(&mut self, offset: usize) -> &mut [u8] {
+        // SAFETY: the caller's page is mapped, and whoever has the memory mutably is alone with it.
+        unsafe { std::slice::from_raw_parts_mut(self.start().add(offset), sys::page_size()) }
     }
 }
 
@@ -245,14 +252,67 @@ impl Space {
         Ok(self.memory.get_or_init(|| memory))
     }
 
-    /// Fresh memory with what this space began with, but for the native stack.
+    /// Memory with what this space began with, but for the native stack.
     fn map_private(&self) -> Result<Memory, Errno> {
-        let memory = zero_memory()?;
-        self.image.map_into(memory.reservation())?;
-        if let Some(frozen) = &self.frozen {
-            frozen.map_into(&memory)?;
-        }
+        let renewed = self
+            .spares()
+            .take()
+            .and_then(|spare| self.renew(spare).ok());
+        let memory = match renewed {
+            Some(memory) => memory,
+            None => {
+                let memory = zero_memory()?;
+                self.image.map_into(memory.reservation())?;
+                if let Some(frozen) = &self.frozen {
+                    frozen.map_into(&memory)?;
+                }
+                memory
+            }
+        };
         self.image.init_globals(self.module, &memory);
+        Ok(memory)
+    }
+
+    /// The memories of processes that began as this one.
+    fn spares(&self) -> &Spares {
+        match &self.frozen {
+            Some(frozen) => &frozen.spares,
+            None => &self.image.spares,
+        }
+    }
+
+    /// Makes another's memory what it was when that began.
+    fn renew(&self, spare: Spare) -> Result<Memory, Errno> {
+        let Spare {
+            mut memory,
+            written,
+            ..
+        } = spare;
+        let page = sys::page_size();
+        for (offset, len) in written {
+            for offset in (offset..offset + len).step_by(page) {
+                let Some(at) = offset.checked_sub(BYTE_0) else {
+                    memory.page(offset).fill(0);
+                    continue;
+                };
+                let at = u32::try_from(at).map_err(|_| Errno::EFAULT)?;
+                let then = match &self.frozen {
+                    Some(frozen) => frozen.then(u64::from(at))?,
+                    None => Then::Image,
+                };
+                match then {
+                    Then::Bytes(then) => memory.page(offset).copy_from_slice(then),
+                    Then::Image if self.image.is_constant(at) => {
+                        memory.reservation.discard(offset, page)?;
+                    }
+                    Then::Image => match self.image.page(at)? {
+                        Some(then) => memory.page(offset).copy_from_slice(then),
+                        None => memory.page(offset).fill(0),
+                    },
+                    Then::Zero => memory.page(offset).fill(0),
+                }
+            }
+        }
         Ok(memory)
     }
 
@@ -360,10 +420,29 @@ fn copy_dirty(parent: &Memory, child: &Memory, start: u32, len: usize) {
 
 impl Drop for Space {
     fn drop(&mut self) {
-        if let Some(memory) = self.memory.get() {
-            for entry in &self.mapped().shared {
-                entry.unmapped(memory, (entry.from, entry.to));
-            }
+        let Some(memory) = self.memory.take() else {
+            return;
+        };
+        let mapped = std::mem::take(&mut *self.mapped());
+        for entry in &mapped.shared {
+            entry.unmapped(&memory, (entry.from, entry.to));
+        }
+        // Where something was discarded, or a segment was mapped over it, its beginning is not below what it wrote.
+        let is_whole = mapped.zeroed.is_empty()
+            && !self.frozen.as_ref().is_some_and(|frozen| {
+                let mut shared = mapped.shared.iter();
+                shared.any(|entry| frozen.touches(entry.from, entry.to))
+            });
+        let without_segments = || {
+            let mut shared = mapped.shared.iter();
+            shared.all(|entry| {
+                let len = (entry.to - entry.from) as usize;
+                let at = Memory::offset(entry.from);
+                memory.reservation.map_zero(at, len).is_ok()
+            })
+        };
+        if is_whole && without_segments() {
+            self.spares().keep(memory);
         }
     }
 }

@@ -63,6 +63,11 @@ fn children_have_memory_of_their_own() {
 }
 
 #[test]
+fn ended_processes_leave_nothing_to_those_that_get_their_memory() {
+    run("again");
+}
+
+#[test]
 fn pipes_carry_everything_and_end() {
     run("pipe");
 }

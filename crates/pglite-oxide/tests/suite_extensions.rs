@@ -318,3 +318,52 @@ fn distances_of_vectors_of_any_length() {
         "NaN"
     );
 }
+
+/// Calls of every function of an extension with nothing but NULL.
+const CALLS_WITH_NULL: &str = "
+    SELECT format('SELECT %I.%I(%s)', n.nspname, p.proname,
+             (SELECT string_agg('NULL::' || CASE format_type(t, NULL)
+                       WHEN 'anyelement' THEN 'integer' WHEN 'anynonarray' THEN 'integer' WHEN 'anyarray' THEN 'integer[]' ELSE format_type(t, NULL) END, ', ' ORDER BY i)
+              FROM unnest(p.proargtypes) WITH ORDINALITY AS args(t, i)))
+           || CASE p.prokind WHEN 'w' THEN ' OVER () FROM generate_series(1, 2)' ELSE '' END AS call
+    FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+         JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+         JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+    WHERE e.extname = $1 AND p.prokind IN ('f', 'w', 'a') AND p.pronargs > 0 AND NOT 'internal'::regtype = ANY (p.proargtypes)
+          AND p.prorettype NOT IN ('internal'::regtype, 'trigger'::regtype, 'event_trigger'::regtype)
+    ORDER BY call";
+
+/// A `float8` that is NULL is a null pointer where a Datum has 32 bits. PostGIS's `ST_ClusterDBSCAN` read it before it asked whether it is NULL, and the backend was gone, the cluster's other sessions with it.
+#[test]
+fn no_function_ends_the_backend_with_null() {
+    let open = |extension: &Extension| {
+        let mut db = Pglite::builder().extension(*extension).open().unwrap();
+        db.exec("SET statement_timeout = '10s'", None).unwrap();
+        db
+    };
+    let mut wrong = Vec::new();
+    let mut tried = 0;
+    for extension in extensions::ALL
+        .iter()
+        .filter(|extension| extension.is_created())
+    {
+        let mut db = open(extension);
+        let calls = db
+            .query(CALLS_WITH_NULL, &[extension.sql_name().into()], None)
+            .unwrap();
+        for row in calls.rows {
+            let call = row["call"].as_str().unwrap().to_owned();
+            tried += 1;
+            // A refusal is an answer.
+            if let Err(error) = db.exec(&call, None)
+                && error.sqlstate().is_none()
+            {
+                wrong.push(format!("{call}: {error}"));
+                db = open(extension);
+            }
+        }
+    }
+    println!("{tried} functions");
+    assert!(tried > 1000, "{tried}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -25,7 +25,7 @@ pub use loadable::Loadable;
 pub use program::place_in_file;
 #[cfg(unix)]
 pub use unix::*;
-pub use written::{take_written, watch};
+pub use written::{private_pages, take_written, watch};
 
 #[cfg(windows)]
 compile_error!(

@@ -1,4 +1,4 @@
-//! Which pages of shared mappings were written: Linux 6.7 and later protect them and lift the protection of a page by themselves at the first write
+//! Which pages were written. Of private mappings, those that they do not share with anybody; of shared ones, Linux 6.7 and later protect the pages and lift the protection of one by themselves at the first write
 //! (`UFFD_FEATURE_WP_ASYNC` of userfaultfd(2), `PAGEMAP_SCAN` of Documentation/admin-guide/mm/pagemap.rst).
 //!
 //! Errs on the safe side: whatever the host does not know to be protected counts as written, as does a page that it threw out and read again. Nothing of this needs a
@@ -68,22 +68,35 @@ const PM_SCAN_WP_MATCHING: u64 = 1;
 /// Fail where pages are not protected in this way.
 const PM_SCAN_CHECK_WPASYNC: u64 = 2;
 const PAGE_IS_WRITTEN: u64 = 1 << 1;
+const PAGE_IS_FILE: u64 = 1 << 2;
+const PAGE_IS_PRESENT: u64 = 1 << 3;
+const PAGE_IS_SWAPPED: u64 = 1 << 4;
+const PAGE_IS_PFNZERO: u64 = 1 << 5;
 /// Regions that one call tells of.
 const REGIONS: usize = 256;
 
-struct Host {
-    faults: OwnedFd,
-    pagemap: File,
-}
-
-impl Host {
-    fn open() -> Option<Self> {
+/// The file that `PAGEMAP_SCAN` is asked of.
+fn pagemap() -> Option<&'static File> {
+    static PAGEMAP: OnceLock<Option<File>> = OnceLock::new();
+    let open = || {
         // A filter of system calls need not answer with an error: some end the process.
         // SAFETY: no arguments that could be wrong.
         if unsafe { libc::prctl(libc::PR_GET_SECCOMP) } != 0 {
             return None;
         }
-        let pagemap = File::open("/proc/self/pagemap").ok()?;
+        File::open("/proc/self/pagemap").ok()
+    };
+    PAGEMAP.get_or_init(open).as_ref()
+}
+
+struct Host {
+    faults: OwnedFd,
+    pagemap: &'static File,
+}
+
+impl Host {
+    fn open() -> Option<Self> {
+        let pagemap = pagemap()?;
         let flags = libc::O_CLOEXEC | libc::O_NONBLOCK | UFFD_USER_MODE_ONLY;
         // SAFETY: one number; the result is checked.
         let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, flags) };
@@ -124,36 +137,59 @@ pub fn watch(start: usize, len: usize) -> bool {
     unsafe { libc::ioctl(host.faults.as_raw_fd(), UFFDIO_REGISTER, &raw mut register) == 0 }
 }
 
+/// Calls `each(start, end)` for the addresses of pages in `[start, start + len)` that are private to this process: touched anonymous pages, and pages of private file mappings that were
+/// written. False if the host does not tell.
+pub fn private_pages(start: usize, len: usize, each: impl FnMut(usize, usize)) -> bool {
+    let scan = Scan {
+        category_inverted: PAGE_IS_FILE | PAGE_IS_PFNZERO,
+        category_mask: PAGE_IS_FILE | PAGE_IS_PFNZERO,
+        category_anyof_mask: PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+        // All the same, so that neighbours are one region.
+        return_mask: PAGE_IS_FILE,
+        ..Scan::default()
+    };
+    pagemap().is_some_and(|pagemap| scan.run(pagemap, start, len, each))
+}
+
 /// Calls `each(start, end)` for the addresses of pages in a watched mapping that were written since this was last asked, or since [`watch`]. False if the host does not tell: then
 /// any may have been.
-pub fn take_written(start: usize, len: usize, mut each: impl FnMut(usize, usize)) -> bool {
-    let Some(host) = Host::get() else {
-        return false;
-    };
-    let end = (start + len) as u64;
-    let mut regions = [Region::default(); REGIONS];
-    let mut scan = Scan {
-        size: size_of::<Scan>() as u64,
+pub fn take_written(start: usize, len: usize, each: impl FnMut(usize, usize)) -> bool {
+    let scan = Scan {
         flags: PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC,
-        start: start as u64,
-        end,
-        vec: regions.as_mut_ptr().expose_provenance() as u64,
-        vec_len: REGIONS as u64,
         category_mask: PAGE_IS_WRITTEN,
         return_mask: PAGE_IS_WRITTEN,
         ..Scan::default()
     };
-    while scan.start < end {
-        // SAFETY: the structure that this call reads and writes, and in it the regions, which are there for as long as it lasts.
-        let found = unsafe { libc::ioctl(host.pagemap.as_raw_fd(), PAGEMAP_SCAN, &raw mut scan) };
-        let (Ok(found), true) = (usize::try_from(found), scan.walk_end > scan.start) else {
-            return false;
-        };
-        for region in &regions[..found.min(REGIONS)] {
-            let place = |address: u64| usize::try_from(address).unwrap_or(usize::MAX);
-            each(place(region.start), place(region.end));
+    Host::get().is_some_and(|host| scan.run(host.pagemap, start, len, each))
+}
+
+impl Scan {
+    /// Calls `each(start, end)` for what is found in `[start, start + len)`; false if that was not all.
+    fn run(
+        mut self,
+        pagemap: &File,
+        start: usize,
+        len: usize,
+        mut each: impl FnMut(usize, usize),
+    ) -> bool {
+        let mut regions = [Region::default(); REGIONS];
+        self.size = size_of::<Self>() as u64;
+        self.start = start as u64;
+        self.end = (start + len) as u64;
+        self.vec = regions.as_mut_ptr().expose_provenance() as u64;
+        self.vec_len = REGIONS as u64;
+        while self.start < self.end {
+            // SAFETY: the structure that this call reads and writes, and in it the regions, which are there for as long as it lasts.
+            let found = unsafe { libc::ioctl(pagemap.as_raw_fd(), PAGEMAP_SCAN, &raw mut self) };
+            let (Ok(found), true) = (usize::try_from(found), self.walk_end > self.start) else {
+                return false;
+            };
+            for region in &regions[..found.min(REGIONS)] {
+                let place = |address: u64| usize::try_from(address).unwrap_or(usize::MAX);
+                each(place(region.start), place(region.end));
+            }
+            self.start = self.walk_end;
         }
-        scan.start = scan.walk_end;
+        true
     }
-    true
 }

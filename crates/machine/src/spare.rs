@@ -1,0 +1,106 @@
+//! Memories of processes that have ended, for the next ones that begin as they did.
+//!
+//! To give a memory back and to have another one made is most of what a short process costs: each page is taken, cleared, accounted for and mapped by the host at a fault of its own, and
+//! giving them back interrupts the other processors. A few memories are kept instead, mappings and all, by what they began as: a program, or a frozen process. The next one takes such a
+//! memory, and only the pages that the one before has written are made what they were.
+//!
+//! Only where the host tells which pages these are (`PAGEMAP_SCAN`).
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::space::{GUARD, Memory, SPAN};
+use crate::sys;
+
+/// Most memories of one beginning.
+const KEPT: usize = 2;
+/// Most bytes that one has written; what is beyond is given back.
+const BYTES_MAX: usize = 2 << 20;
+/// Most bytes that all of this host process have written.
+const TOTAL_MAX: usize = 16 << 20;
+
+/// Bytes that all have written.
+static TOTAL: AtomicUsize = AtomicUsize::new(0);
+
+/// The memories of those that began as one.
+#[derive(Default)]
+pub(crate) struct Spares(Mutex<Vec<Spare>>);
+
+/// A memory that nobody uses, as its last process left it, without segments.
+pub(crate) struct Spare {
+    pub(crate) memory: Memory,
+    /// Pages that are not what they were: offset in the reservation, bytes.
+    pub(crate) written: Vec<(usize, usize)>,
+    _counted: Counted,
+}
+
+/// Counts in [`TOTAL`].
+struct Counted(usize);
+
+impl Counted {
+    fn new(bytes: usize) -> Self {
+        TOTAL.fetch_add(bytes, Ordering::Relaxed);
+        Self(bytes)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        TOTAL.fetch_sub(self.0, Ordering::Relaxed);
+    }
+}
+
+impl Spares {
+    /// Keeps a memory whose process has ended, if there is room.
+    pub(crate) fn keep(&self, memory: Memory) {
+        if self.list().len() >= KEPT || TOTAL.load(Ordering::Relaxed) >= TOTAL_MAX {
+            return;
+        }
+        if let Some(spare) = Spare::of(memory) {
+            let mut list = self.list();
+            if list.len() < KEPT {
+                list.push(spare);
+            }
+        }
+    }
+
+    /// One of them.
+    pub(crate) fn take(&self) -> Option<Spare> {
+        self.list().pop()
+    }
+
+    fn list(&self) -> MutexGuard<'_, Vec<Spare>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Spare {
+    /// `None` if the host does not tell what was written.
+    fn of(memory: Memory) -> Option<Self> {
+        let (mut written, mut beyond) = (Vec::new(), Vec::new());
+        let mut bytes = 0;
+        let start = memory.start().addr();
+        let told = sys::private_pages(start + GUARD, SPAN - GUARD, |from, to| {
+            let (offset, len) = (from - start, to - from);
+            let fits = len.min(BYTES_MAX - bytes);
+            bytes += fits;
+            if fits > 0 {
+                written.push((offset, fits));
+            }
+            if fits < len {
+                beyond.push((offset + fits, len - fits));
+            }
+        });
+        if !told {
+            return None;
+        }
+        for (offset, len) in beyond {
+            memory.reservation().discard(offset, len).ok()?;
+        }
+        Some(Self {
+            memory,
+            written,
+            _counted: Counted::new(bytes),
+        })
+    }
+}
