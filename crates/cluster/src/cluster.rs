@@ -10,6 +10,7 @@ use pglite_oxide_kernel::kernel::{ProcessInfo, SpawnOptions};
 use pglite_oxide_kernel::net::HostStream;
 use pglite_oxide_kernel::{Errno, ExitStatus, Kernel, Pid};
 
+use crate::closed;
 use crate::control;
 use crate::error::{ConnectError, ShutdownError, SignalError, StartError};
 use crate::log::{PREFIX, Tail};
@@ -21,7 +22,7 @@ use crate::world::{self, DATA, ENVIRONMENT, FILE_COPY, HBA, Listening, SOCKETS, 
 /// How long a start may take, crash recovery included.
 const START_PATIENCE: Duration = Duration::from_secs(300);
 /// How often readiness is looked at. A start takes tens of milliseconds.
-const START_POLL: Duration = Duration::from_millis(1);
+const START_POLL: Duration = Duration::from_micros(250);
 /// How long dropping waits for an orderly shutdown of a persistent cluster; a killed one recovers at the next start.
 const DROP_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the threads of killed processes may take to end.
@@ -74,6 +75,7 @@ impl Cluster {
         // Before anything is made on disk.
         let programs = programs::of(&options.packs)?;
         let salt = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let mut was_closed = false;
         let (data, directory) = match &options.root {
             Root::Temporary if options.data.is_some() => {
                 (world::given_data(options.data.as_ref())?, None)
@@ -88,6 +90,7 @@ impl Cluster {
                     None => Contents::Template(world::template()?),
                 };
                 let directory = RootDirectory::open(path, &contents, salt ^ std::process::id())?;
+                was_closed = closed::take(path)?;
                 (world::host_data(directory.data())?, Some(directory))
             }
         };
@@ -109,6 +112,7 @@ impl Cluster {
             envp: ENVIRONMENT
                 .into_iter()
                 .chain((options.root == Root::Temporary).then_some(FILE_COPY))
+                .chain(was_closed.then_some(closed::CLOSED))
                 .map(str::to_owned)
                 .collect(),
             cwd: "/".to_owned(),
@@ -304,11 +308,17 @@ impl Cluster {
             .kernel
             .wait_exit(self.postmaster, Instant::now().checked_add(patience))
         {
-            // Without a child left, its end is told once.
-            Ok(ExitStatus::Exited(0)) | Err(Errno::ECHILD) => Ok(()),
-            Ok(status) if mode == ShutdownMode::Immediate || status == ExitStatus::Exited(0) => {
+            Ok(_) if mode == ShutdownMode::Immediate => Ok(()),
+            Ok(ExitStatus::Exited(0)) => {
+                if let Root::Directory(root) = &self.root
+                    && let Err(error) = closed::note(root)
+                {
+                    tracing::debug!(%error, "the next start will build the relation cache again");
+                }
                 Ok(())
             }
+            // Without a child left, its end is told once.
+            Err(Errno::ECHILD) => Ok(()),
             Ok(status) => Err(ShutdownError::Failed {
                 status,
                 log: self.log.text(),

@@ -3,6 +3,7 @@
 //! Knows how PostgreSQL is run, and nothing of its client protocol. Everything here blocks; nothing needs an async runtime.
 
 mod backup;
+mod closed;
 mod cluster;
 mod control;
 mod data;

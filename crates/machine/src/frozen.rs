@@ -47,20 +47,33 @@ pub(crate) enum Then<'a> {
 }
 
 impl Frozen {
-    /// Takes the state of a parked process that was, or began as, `base`; the ranges in `zeroed` were discarded since.
+    /// Takes the state of a parked process that was, or began as, `base`; the ranges in `zeroed` were discarded since. If nobody else has the base, what is left of those that began as
+    /// it is for those that will begin as this.
     pub(crate) fn of(
         module: &Module,
         memory: &Memory,
-        base: Option<&Self>,
+        base: Option<Arc<Self>>,
         zeroed: Vec<(u32, u32)>,
         private: &[(GuestAddr, u32)],
     ) -> Result<Self, Errno> {
-        let mut layers = base.map(|base| base.layers.clone()).unwrap_or_default();
-        match Pages::changed(memory, &layers, zeroed, private)? {
-            Some(pages) if pages.layer.is_empty() && pages.zeroed.is_empty() => {}
-            Some(pages) => layers.push(Arc::new(pages)),
-            None => layers = vec![Arc::new(Pages::of_all(memory, private)?)],
-        }
+        let mut layers = base
+            .as_ref()
+            .map(|base| base.layers.clone())
+            .unwrap_or_default();
+        let spares = base.and_then(Arc::into_inner).map(|base| base.spares);
+        let spares = match Pages::changed(memory, &layers, zeroed, private)? {
+            Some(pages) => {
+                let spares = spares.map(|spares| spares.inherited(pages.ranges()));
+                if !pages.layer.is_empty() || !pages.zeroed.is_empty() {
+                    layers.push(Arc::new(pages));
+                }
+                spares.unwrap_or_default()
+            }
+            None => {
+                layers = vec![Arc::new(Pages::of_all(memory, private)?)];
+                Spares::default()
+            }
+        };
         if layers.len() > LAYERS_MAX {
             merge(memory, &mut layers, private)?;
         }
@@ -74,7 +87,7 @@ impl Frozen {
             stack: words(guest_stack, stack_base.addr() - guest_stack.addr()),
             stack_offset: guest_stack.addr() - memory.start().addr(),
             old: memory.start().addr(),
-            spares: Spares::default(),
+            spares,
         })
     }
 
@@ -231,6 +244,14 @@ impl Pages {
         }
         failed?;
         Self::write(memory, zeroed, &found).map(Some)
+    }
+
+    /// From where to where it has something, or has taken something away.
+    fn ranges(&self) -> impl Iterator<Item = (u64, u64)> {
+        let runs = self.layer.runs().iter();
+        let zeroed = self.zeroed.iter();
+        runs.map(|run| (run.start, run.start + run.len))
+            .chain(zeroed.map(|&(from, to)| (from.into(), to.into())))
     }
 
     /// What the layers have at a page.

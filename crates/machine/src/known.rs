@@ -153,7 +153,7 @@ impl Known {
 }
 
 /// What is in any of the parts, in order and apart from each other.
-fn union(mut parts: Vec<Range<u64>>, more: Vec<Range<u64>>) -> Vec<Range<u64>> {
+pub(crate) fn union(mut parts: Vec<Range<u64>>, more: Vec<Range<u64>>) -> Vec<Range<u64>> {
     parts.extend(more);
     parts.sort_unstable_by_key(|part| part.start);
     let mut all: Vec<Range<u64>> = Vec::with_capacity(parts.len());

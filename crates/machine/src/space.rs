@@ -45,6 +45,8 @@ pub(crate) static LIVE: AtomicUsize = AtomicUsize::new(0);
 /// A reservation with native stack, instance prefix and guest memory mapped as zero pages.
 pub(crate) struct Memory {
     reservation: Reservation,
+    /// It did not begin as its mappings say, but where they differ its pages are its own.
+    pub(crate) is_inherited: bool,
 }
 
 /// A fresh memory.
@@ -56,7 +58,10 @@ pub(crate) fn zero_memory() -> Result<Memory, Errno> {
         (MEMORY_SIZE - FIRST_BYTE) as usize,
     )?;
     LIVE.fetch_add(1, Ordering::Relaxed);
-    Ok(Memory { reservation })
+    Ok(Memory {
+        reservation,
+        is_inherited: false,
+    })
 }
 
 impl Drop for Memory {
@@ -289,8 +294,9 @@ impl Space {
             ..
         } = spare;
         let page = sys::page_size();
-        for (offset, len) in written {
-            for offset in (offset..offset + len).step_by(page) {
+        for run in written {
+            for offset in run.step_by(page) {
+                let offset = usize::try_from(offset).map_err(|_| Errno::EFAULT)?;
                 let Some(at) = offset.checked_sub(BYTE_0) else {
                     memory.page(offset).fill(0);
                     continue;
@@ -562,7 +568,7 @@ impl AddressSpace for Space {
                 Arc::new(Frozen::of(
                     self.module,
                     self.memory()?,
-                    base.as_deref(),
+                    base,
                     zeroed,
                     private,
                 )?)

@@ -6,9 +6,11 @@
 //!
 //! Only where the host tells which pages these are (`PAGEMAP_SCAN`).
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::known::union;
 use crate::space::{GUARD, Memory, SPAN};
 use crate::sys;
 
@@ -29,8 +31,8 @@ pub(crate) struct Spares(Mutex<Vec<Spare>>);
 /// A memory that nobody uses, as its last process left it, without segments.
 pub(crate) struct Spare {
     pub(crate) memory: Memory,
-    /// Pages that are not what they were: offset in the reservation, bytes.
-    pub(crate) written: Vec<(usize, usize)>,
+    /// Pages that are not what they were: places in the reservation.
+    pub(crate) written: Vec<Range<u64>>,
     _counted: Counted,
 }
 
@@ -64,6 +66,23 @@ impl Spares {
         }
     }
 
+    /// The same for those that begin as these, but for pages that are others now: from and to, in the guest's memory.
+    pub(crate) fn inherited(self, changed: impl Iterator<Item = (u64, u64)>) -> Self {
+        let list = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if list.is_empty() {
+            return Self::default();
+        }
+        let page = sys::page_size() as u64;
+        let place = |at: u64| Memory::offset(0) as u64 + at;
+        let changed: Vec<_> = changed
+            .map(|(from, to)| place(from / page * page)..place(to.next_multiple_of(page)))
+            .collect();
+        let heirs = list
+            .into_iter()
+            .filter_map(|spare| spare.inherited(&changed));
+        Self(Mutex::new(heirs.collect()))
+    }
+
     /// One of them.
     pub(crate) fn take(&self) -> Option<Spare> {
         self.list().pop()
@@ -81,23 +100,41 @@ impl Spare {
         let mut bytes = 0;
         let start = memory.start().addr();
         let told = sys::private_pages(start + GUARD, SPAN - GUARD, |from, to| {
-            let (offset, len) = (from - start, to - from);
-            let fits = len.min(BYTES_MAX - bytes);
-            bytes += fits;
-            if fits > 0 {
-                written.push((offset, fits));
+            let kept = (to - from).min(BYTES_MAX - bytes);
+            bytes += kept;
+            let (from, cut, to) = (from - start, from - start + kept, to - start);
+            if from < cut {
+                written.push(from as u64..cut as u64);
             }
-            if fits < len {
-                beyond.push((offset + fits, len - fits));
+            if cut < to {
+                beyond.push((cut, to - cut));
             }
         });
-        if !told {
+        // What is given back becomes what the mappings say.
+        if !told || memory.is_inherited && !beyond.is_empty() {
             return None;
         }
         for (offset, len) in beyond {
             memory.reservation().discard(offset, len).ok()?;
         }
         Some(Self {
+            memory,
+            written,
+            _counted: Counted::new(bytes),
+        })
+    }
+
+    fn inherited(self, changed: &[Range<u64>]) -> Option<Self> {
+        let Self {
+            mut memory,
+            written,
+            ..
+        } = self;
+        memory.is_inherited = true;
+        let written = union(written, changed.to_vec());
+        let bytes: u64 = written.iter().map(|run| run.end - run.start).sum();
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        (bytes <= BYTES_MAX).then(|| Self {
             memory,
             written,
             _counted: Counted::new(bytes),

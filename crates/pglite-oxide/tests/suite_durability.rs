@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -236,4 +237,62 @@ fn backups_of_busy_databases_open() {
             stop.store(true, std::sync::atomic::Ordering::SeqCst);
         });
     }
+}
+
+/// The files of PostgreSQL's relation cache stay from a shutdown in order to the next start, and are made again after a crash, in which they may be from before what the log has to tell.
+#[test]
+fn what_was_closed_in_order_keeps_the_relation_cache() {
+    let dir = tempfile::tempdir().unwrap();
+    let note = dir.path().join("closed");
+    let made = || -> u64 {
+        let data = dir.path().join("data");
+        let directory = std::fs::read_dir(data.join("base")).unwrap();
+        let mut files = directory.map(|entry| entry.unwrap().path().join("pg_internal.init"));
+        let newest = files.find_map(|path| {
+            let database = path.parent()?.file_name()?;
+            (database == "5").then(|| path.metadata().map_or(0, |found| found.ino()))
+        });
+        newest.unwrap()
+    };
+    let mut db = Pglite::open(dir.path()).unwrap();
+    db.exec("CREATE TABLE t (i int); INSERT INTO t VALUES (1)", None)
+        .unwrap();
+    // The catalogs get other files, and the cache with them.
+    db.exec("VACUUM FULL pg_class", None).unwrap();
+    drop(db);
+    let first = made();
+    assert!(note.exists());
+
+    let mut db = Pglite::open(dir.path()).unwrap();
+    assert!(!note.exists(), "it is about the last shutdown only");
+    assert_eq!(column(&mut db, "SELECT i FROM t"), [json!(1)]);
+    assert_eq!(made(), first, "nobody made it again");
+    db.exec("VACUUM FULL pg_class; VACUUM FULL pg_attribute", None)
+        .unwrap();
+    assert_eq!(column(&mut db, "SELECT i FROM t"), [json!(1)]);
+    db.connector()
+        .cluster()
+        .shutdown(
+            pglite_oxide::ShutdownMode::Immediate,
+            Duration::from_secs(60),
+        )
+        .unwrap();
+    drop(db);
+    assert!(!note.exists(), "that was no shutdown in order");
+
+    let mut db = Pglite::open(dir.path()).unwrap();
+    assert_eq!(column(&mut db, "SELECT i FROM t"), [json!(1)]);
+    drop(db);
+    assert_ne!(made(), first);
+    assert!(note.exists());
+
+    // A note about other data is none.
+    let control = dir.path().join("data/global/pg_control");
+    let mut bytes = std::fs::read(&control).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&control, bytes).unwrap();
+    let second = made();
+    let mut db = Pglite::open(dir.path()).unwrap();
+    assert_eq!(column(&mut db, "SELECT i FROM t"), [json!(1)]);
+    assert_ne!(made(), second);
 }

@@ -63,19 +63,50 @@ fn run(db: &mut Pglite, schema: &str, pairs: &[(String, String)]) -> Vec<String>
 }
 
 #[test]
-fn every_extension_works_on_a_temporary_database() {
+fn every_extension_works_on_a_temporary_database_and_on_its_fork() {
     let tests = smoke_tests();
     let mut wrong = Vec::new();
     for extension in extensions::ALL {
         let pairs = &tests[extension.name()];
-        match Pglite::builder().temporary().extension(*extension).open() {
-            Ok(mut db) => wrong.extend(
-                run(&mut db, "one", pairs)
-                    .into_iter()
-                    .map(|what| format!("{extension}: {what}")),
-            ),
-            Err(error) => wrong.push(format!("{extension}: {error}")),
+        let opened = Pglite::builder().temporary().extension(*extension).open();
+        let found = opened.and_then(|mut db| {
+            let mut found = run(&mut db, "one", pairs);
+            // Slots stay with the original.
+            let drop_slots = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots";
+            db.exec(drop_slots, None)?;
+            let mut fork = db.fork()?;
+            found.extend(run(&mut fork, "two", pairs));
+            Ok(found)
+        });
+        let found = found.unwrap_or_else(|error| vec![error.to_string()]);
+        wrong.extend(found.into_iter().map(|what| format!("{extension}: {what}")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Over TCP, as any client has them.
+#[tokio::test]
+async fn every_extension_works_on_a_server() {
+    let tests = smoke_tests();
+    let mut wrong = Vec::new();
+    for extension in extensions::ALL {
+        let server = PgliteServer::builder()
+            .temporary()
+            .extension(*extension)
+            .start()
+            .unwrap();
+        let url = server.database_url();
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+            .await
+            .unwrap();
+        let connection = tokio::spawn(connection);
+        for (sql, _) in &tests[extension.name()] {
+            if let Err(error) = client.simple_query(sql).await {
+                wrong.push(format!("{extension}: {sql}: {error:?}"));
+            }
         }
+        drop(client);
+        connection.await.unwrap().unwrap();
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
