@@ -39,7 +39,7 @@ pub fn run(options: &Options) -> Result<()> {
         let profdata = tools::llvm_profdata(&cache, &fetcher)?;
         let native = tools::native_postgres(&cache, &fetcher)?;
         let builder = Builder::new(&cache, &target)?;
-        let objects = builder.objects(true)?;
+        let objects = builder.objects(true, &[])?;
         let assets = builder.assets(&objects)?;
         (assets.dir, native, profdata, cache.root().join("training"))
     };

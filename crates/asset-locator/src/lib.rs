@@ -70,7 +70,7 @@ pub enum LocateError {
         reason: String,
     },
     /// The assets do not have what is asked for.
-    #[error("{path} has no {wanted}; it has {found}.\nRun: cargo xtask assets")]
+    #[error("{path} has no {wanted}; it has {found}.\nRun: {command}")]
     Lacks {
         /// The manifest.
         path: PathBuf,
@@ -78,6 +78,8 @@ pub enum LocateError {
         wanted: String,
         /// What is there.
         found: String,
+        /// What makes it.
+        command: String,
     },
     /// There is no home directory to keep a cache in.
     #[error("no home directory: set PGLITE_OXIDE_CACHE")]
@@ -424,10 +426,17 @@ impl Assets {
         let lacking: Vec<String> = lacking
             .map(|name| name.replace(EXTENSION_FEATURE, "").to_lowercase())
             .collect();
-        Err(self.lacks(
+        let mut error = self.lacks(
             format!("extension {}", lacking.join(", ")),
             self.manifest.extensions.keys(),
-        ))
+        );
+        if let LocateError::Lacks { command, .. } = &mut error {
+            *command = format!(
+                "cargo xtask assets, or for extensions that are built on request only (docs/EXTENSIONS.md): cargo xtask assets --with {}",
+                lacking.join(" --with ")
+            );
+        }
+        Err(error)
     }
 
     /// A tree image: its path and record.
@@ -454,6 +463,7 @@ impl Assets {
             path: self.dir.join(MANIFEST_FILE),
             wanted,
             found,
+            command: "cargo xtask assets".to_owned(),
         }
     }
 }

@@ -19,6 +19,8 @@ pub(crate) fn libraries() -> Vec<&'static Library> {
         pglite_oxide_aot_extensions::libraries(),
         #[cfg(feature = "side-modules-gpl")]
         pglite_oxide_extensions_gpl::libraries(),
+        #[cfg(feature = "side-modules-postgis")]
+        pglite_oxide_extensions_postgis::libraries(),
     ];
     linked.concat()
 }
@@ -28,5 +30,7 @@ pub(crate) fn extension_files() -> Result<Vec<Packed>, ImageError> {
     let files = pglite_oxide_assets::extensions()?;
     #[cfg(feature = "side-modules-gpl")]
     let files = [files, pglite_oxide_extensions_gpl::files()?].concat();
+    #[cfg(feature = "side-modules-postgis")]
+    let files = [files, pglite_oxide_extensions_postgis::files()?].concat();
     Ok(files)
 }

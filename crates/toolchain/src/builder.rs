@@ -30,6 +30,17 @@ pub struct Toolbox {
     host: HostTools,
 }
 
+impl Toolbox {
+    /// The same with protobuf-c's compiler.
+    pub fn with_protoc_c(&self, cache: &Cache) -> Result<Self> {
+        Ok(Self {
+            zig: self.zig.clone(),
+            wabt: self.wabt.clone(),
+            host: self.host.with_protoc_c(cache)?,
+        })
+    }
+}
+
 /// The outputs that extensions are built against.
 #[derive(Clone, Debug)]
 pub struct Server {

@@ -39,7 +39,12 @@ pub struct HostTools {
     pub path: Vec<PathBuf>,
     /// Further variables.
     pub env: Vec<(&'static str, OsString)>,
+    /// How protobuf-c's compiler is called, if it was asked for ([`HostTools::with_protoc_c`]).
+    pub protoc_c: String,
 }
+
+/// protobuf-c's compiler, as Debian packages it.
+const PROTOC_C: &str = "protoc-c";
 
 impl HostTools {
     /// Looks for everything; unpacks Debian's packages for what is missing.
@@ -65,6 +70,29 @@ impl HostTools {
         // The names of the packages of Perl's standard library carry its version.
         let root = apt_packages(cache, "tools", &packages, &["perl-modules-", "libperl5"])?;
         Ok(Self::of_root(&root, &missing))
+    }
+
+    /// The same with protobuf-c's compiler, for the one extension that needs it: from `PATH`, or unpacked from Debian's package.
+    pub fn with_protoc_c(&self, cache: &Cache) -> Result<Self> {
+        let mut tools = self.clone();
+        if process::which(PROTOC_C).is_some() {
+            PROTOC_C.clone_into(&mut tools.protoc_c);
+            return Ok(tools);
+        }
+        if process::which("apt-get").is_none() || process::which("dpkg-deb").is_none() {
+            bail!(
+                "missing: {PROTOC_C}; install protobuf-c's compiler (no apt here to fetch it with)"
+            );
+        }
+        let follow = ["libprotoc", "libprotobuf", "libabsl"];
+        let root = apt_packages(cache, PROTOC_C, &["protobuf-c-compiler"], &follow)?;
+        let libraries: Vec<PathBuf> = versions(&root.join("usr/lib"));
+        tools.protoc_c = format!(
+            "env LD_LIBRARY_PATH={} {}",
+            join(&libraries).to_string_lossy(),
+            root.join("usr/bin").join(PROTOC_C).display()
+        );
+        Ok(tools)
     }
 
     fn of_root(root: &Path, missing: &[&str]) -> Self {
@@ -97,6 +125,7 @@ impl HostTools {
         Self {
             path: vec![usr.join("bin")],
             env,
+            protoc_c: String::new(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The steps of the extensions.
 //!
 //! ```text
-//!      libcrypto, libxslt -\
+//!        static libraries -\
 //! source -> extension-NAME -> library-NAME -> side-NAME (needs the server, linked and translated)
 //!                    `-> files-NAME (an image of what is installed)
 //! ```
@@ -15,16 +15,18 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use crate::cache::{Output, Record};
-use crate::extensions::{Catalogue, Extension, LIBCRYPTO, LIBXSLT};
+use crate::extensions::{Catalogue, Extension};
 use crate::fetch::{Pinned, pins};
 use crate::fingerprint::Inputs;
 use crate::guest::{self, Core, Names, Shape, side};
+use crate::process;
 
 use pglite_oxide_assets::LAYOUT;
 use pglite_oxide_toolchain::builder::Server;
 use pglite_oxide_toolchain::{Builder, Toolbox};
 
 use super::share;
+use super::static_libraries::StaticLibraries;
 
 /// A built extension.
 #[derive(Clone)]
@@ -53,22 +55,31 @@ struct Module {
     native: Option<PathBuf>,
 }
 
-/// Builds every extension of the catalogue that is not blocked.
-pub(super) fn build(builder: &Builder<'_>, toolbox: &Toolbox, base: &Server) -> Result<Extensions> {
+/// Builds every extension of the catalogue that is not blocked; of those that are built on request, the ones in `requested`.
+pub(super) fn build(
+    builder: &Builder<'_>,
+    toolbox: &Toolbox,
+    base: &Server,
+    requested: &[String],
+) -> Result<Extensions> {
     let guest = builder.guest_dir();
     let catalogue = Catalogue::read(guest)?;
+    catalogue.check_requested(requested)?;
     let mut all = Extensions::default();
     let mut modules = Vec::new();
-    let mut linked = BTreeMap::new();
-    for (name, source, build) in STATIC {
-        if is_linked(&catalogue, name) {
-            let output = build(builder, toolbox, base)?;
-            all.records.push(output.record.clone());
-            all.sources.push(*source);
-            linked.insert(*name, output);
+    let (always, wanted): (Vec<&Extension>, Vec<&Extension>) = catalogue
+        .built()
+        .filter(|extension| !extension.on_request || requested.contains(&extension.name))
+        .partition(|extension| !extension.on_request);
+    let extensions = [always, wanted].concat();
+    let statics = StaticLibraries::build(builder, toolbox, base, &catalogue, &extensions)?;
+    all.records.extend(statics.records());
+    all.sources.extend(statics.sources.iter().copied());
+    for extension in extensions {
+        // After all that is always built, so that the places of those, and with them their objects, are the same whatever is asked for.
+        if extension.on_request {
+            parts_of_server(builder, toolbox, base, &mut all, &mut modules)?;
         }
-    }
-    for extension in catalogue.built() {
         let mut sources: Vec<_> = catalogue.pinned(extension)?.into_iter().collect();
         for source in &extension.with {
             sources.push(catalogue.pin(source)?);
@@ -81,7 +92,12 @@ pub(super) fn build(builder: &Builder<'_>, toolbox: &Toolbox, base: &Server) -> 
             }
         }
         let tree = tree(builder, toolbox, &catalogue, extension)?;
-        let image = image(builder, extension, &tree)?;
+        let linked: Vec<String> = extension
+            .libraries()
+            .into_iter()
+            .flat_map(|library| library.links)
+            .collect();
+        let image = image(builder, extension, &tree, &statics.get(&linked)?)?;
         all.records
             .extend([tree.record.clone(), image.record.clone()]);
         all.built.insert(
@@ -110,16 +126,13 @@ pub(super) fn build(builder: &Builder<'_>, toolbox: &Toolbox, base: &Server) -> 
                 continue;
             }
             let recipe = library.recipe();
-            let mut inputs = guest::library_inputs(&recipe)
+            let mut inputs = guest::library_inputs(guest, &recipe)?
                 .value("compiler", pins::wheel("ziglang")?.sha256)
                 .step(&tree)
                 .step(&base.libc)
                 .step(&base.postgres);
             let mut links = Vec::new();
-            for name in &library.links {
-                let output = linked
-                    .get(name.as_str())
-                    .with_context(|| format!("{name} was not built"))?;
+            for output in statics.get(&library.links)? {
                 inputs = inputs.step(output);
                 links.push(output.dir.clone());
             }
@@ -145,11 +158,7 @@ pub(super) fn build(builder: &Builder<'_>, toolbox: &Toolbox, base: &Server) -> 
             });
         }
     }
-    let zstd = builder.zstd(toolbox, &base.libc)?;
-    modules.push(of_server(guest::ZSTD, zstd, &mut all)?);
-    // The last one in memory, so that its constants are in nobody's way.
-    let icu = builder.icu(toolbox, &base.libc)?;
-    modules.push(of_server(guest::ICU, icu, &mut all)?);
+    parts_of_server(builder, toolbox, base, &mut all, &mut modules)?;
     place_and_compile(builder, toolbox, base, &modules, &mut all)?;
     Ok(all)
 }
@@ -167,6 +176,25 @@ impl Extensions {
             sources: self.sources.clone(),
         })
     }
+}
+
+/// The side modules that the server calls itself, unless they are among `modules` already.
+fn parts_of_server(
+    builder: &Builder<'_>,
+    toolbox: &Toolbox,
+    base: &Server,
+    all: &mut Extensions,
+    modules: &mut Vec<Module>,
+) -> Result<()> {
+    if all.built.contains_key(guest::ICU) {
+        return Ok(());
+    }
+    let zstd = builder.zstd(toolbox, &base.libc)?;
+    modules.push(of_server(guest::ZSTD, zstd, all)?);
+    // The last one in memory of those that are always built, so that its constants are in nobody's way.
+    let icu = builder.icu(toolbox, &base.libc)?;
+    modules.push(of_server(guest::ICU, icu, all)?);
+    Ok(())
 }
 
 /// A side module that the server calls itself.
@@ -188,71 +216,16 @@ fn of_server(name: &str, built: Output, all: &mut Extensions) -> Result<Module> 
     })
 }
 
-/// A static library: its name in the catalogue, its source, and the step that makes it.
-type Static = (
-    &'static str,
-    Pinned,
-    fn(&Builder<'_>, &Toolbox, &Server) -> Result<Output>,
-);
-
-/// What libraries can be linked with, built where one is.
-const STATIC: &[Static] = &[
-    (LIBCRYPTO, pins::OPENSSL, libcrypto),
-    (LIBXSLT, pins::LIBXSLT, libxslt),
-];
-
-/// Whether an extension's library wants the static library `name`.
-fn is_linked(catalogue: &Catalogue, name: &str) -> bool {
-    let mut libraries = catalogue.built().flat_map(Extension::libraries);
-    libraries.any(|library| library.links.iter().any(|linked| linked == name))
-}
-
-/// OpenSSL's libcrypto.
-fn libcrypto(builder: &Builder<'_>, toolbox: &Toolbox, base: &Server) -> Result<Output> {
-    let inputs = guest::libcrypto_inputs(builder.guest_dir())?
-        .value("openssl", pins::OPENSSL.sha256)
-        .value("compiler", pins::wheel("ziglang")?.sha256)
-        .step(&base.libc);
-    if let Some(found) = builder.cache().find(LIBCRYPTO, &inputs) {
-        return Ok(found);
-    }
-    let source = builder.source(&pins::OPENSSL)?;
-    builder.recipe(toolbox, LIBCRYPTO, inputs, false, |context, place| {
-        guest::libcrypto(context, &source.dir, &base.libc.dir, place.dir)
-    })
-}
-
-/// libxslt.
-fn libxslt(builder: &Builder<'_>, toolbox: &Toolbox, base: &Server) -> Result<Output> {
-    let libxml2 = builder.libxml2(toolbox, &base.libc)?;
-    let inputs = guest::libxslt_inputs()
-        .value("libxslt", pins::LIBXSLT.sha256)
-        .value("compiler", pins::wheel("ziglang")?.sha256)
-        .step(&base.libc)
-        .step(&libxml2);
-    if let Some(found) = builder.cache().find(LIBXSLT, &inputs) {
-        return Ok(found);
-    }
-    let source = builder.source(&pins::LIBXSLT)?;
-    builder.recipe(toolbox, LIBXSLT, inputs, false, |context, place| {
-        let version = pins::LIBXSLT.version;
-        guest::libxslt(
-            context,
-            &source.dir,
-            version,
-            &libxml2.dir,
-            &base.libc.dir,
-            place.dir,
-        )
-    })
-}
-
-/// The prepared directories of all built extensions.
-pub(super) fn trees(builder: &Builder<'_>) -> Result<BTreeMap<String, PathBuf>> {
+/// The prepared directories of all built extensions; of those that are built on request, the ones in `requested`.
+pub(super) fn trees(
+    builder: &Builder<'_>,
+    requested: &[String],
+) -> Result<BTreeMap<String, PathBuf>> {
     let toolbox = builder.toolbox()?;
     let catalogue = Catalogue::read(builder.guest_dir())?;
     catalogue
         .built()
+        .filter(|extension| !extension.on_request || requested.contains(&extension.name))
         .map(|extension| {
             let tree = tree(builder, &toolbox, &catalogue, extension)?;
             Ok((extension.name.clone(), tree.dir))
@@ -287,23 +260,42 @@ fn tree(
     for name in &extension.with {
         with.push((name.clone(), builder.source(&catalogue.pin(name)?)?.dir));
     }
+    let with_protoc_c = if recipe.needs_protoc_c() {
+        Some(toolbox.with_protoc_c(builder.cache())?)
+    } else {
+        None
+    };
+    let toolbox = with_protoc_c.as_ref().unwrap_or(toolbox);
     builder.recipe(toolbox, &step, inputs, false, |context, place| {
         guest::extension_tree(context, &recipe, &source, &with, place.dir)
     })
 }
 
-/// What the extension installs, as an image of files below `/pgsql`.
-fn image(builder: &Builder<'_>, extension: &Extension, tree: &Output) -> Result<Output> {
+/// What the extension installs, as an image of files below `/pgsql`: its own, and what the static libraries have in `share`.
+fn image(
+    builder: &Builder<'_>,
+    extension: &Extension,
+    tree: &Output,
+    linked: &[&Output],
+) -> Result<Output> {
     let libraries: Vec<String> = extension
         .libraries()
         .into_iter()
         .map(|library| library.name)
         .collect();
-    let inputs = Inputs::new()
+    let mut inputs = Inputs::new()
         .value("layout", format!("2, {LAYOUT}"))
         .value("share", extension.describe_share())
         .value("libraries", libraries.join(" "))
         .step(tree);
+    let shared: Vec<&Output> = linked
+        .iter()
+        .copied()
+        .filter(|output| output.join("share").is_dir())
+        .collect();
+    for output in &shared {
+        inputs = inputs.step(output);
+    }
     let step = format!("files-{}", extension.name);
     builder.cache().step(&step, inputs, false, |place| {
         let files = place.dir.join("files");
@@ -325,6 +317,13 @@ fn image(builder: &Builder<'_>, extension: &Extension, tree: &Output) -> Result<
                 let name = path.file_name().context("a file's name")?;
                 fs::copy(&path, to.join(name))?;
             }
+        }
+        for output in &shared {
+            let (from, to) = (output.join("share"), files.join("share"));
+            fs::create_dir_all(&to)?;
+            let mut command = std::process::Command::new("cp");
+            command.arg("-R").arg(from.join(".")).arg(to);
+            process::logged(&mut command, place.log)?;
         }
         for library in &libraries {
             let dir = files.join("lib");

@@ -63,8 +63,8 @@ impl<'a> Builder<'a> {
         self.steps.cache()
     }
 
-    /// Compiles everything; `instrumented` makes `postgres` count what it executes.
-    pub fn objects(&self, instrumented: bool) -> Result<Objects> {
+    /// Compiles everything; `instrumented` makes `postgres` count what it executes, `requested` are the extensions that are asked for by name.
+    pub fn objects(&self, instrumented: bool, requested: &[String]) -> Result<Objects> {
         let steps = &self.steps;
         let toolbox = steps.toolbox()?;
         let guest = steps.guest_dir();
@@ -164,7 +164,7 @@ impl<'a> Builder<'a> {
                 let library = exports.join("libpglite_exports.a");
                 libraries.insert("exports".to_owned(), library);
                 records.push(exports.record);
-                extensions = extensions::build(steps, &toolbox, &base)?;
+                extensions = extensions::build(steps, &toolbox, &base, requested)?;
             }
             records.extend([linked.record, translated.record, compiled.record]);
         }

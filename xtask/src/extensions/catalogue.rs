@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
 use crate::fetch::{Origin, Pinned, pins};
+use crate::guest;
 
 /// Releases of Debian that may have the source package of an extension, in the order to ask.
 const SUITES: &[&str] = &["trixie", "forky", "sid", "bookworm"];
@@ -15,8 +16,17 @@ const SUITES: &[&str] = &["trixie", "forky", "sid", "bookworm"];
 /// The source of extensions that are written here, in `guest/extensions/NAME`.
 const OWN: &str = "own";
 
-/// Static libraries that a library may be linked with.
-pub const STATIC_LIBRARIES: &[&str] = &[LIBCRYPTO, LIBXSLT];
+/// Static libraries that a library may be linked with, and the sources of the catalogue that they are made of. C++ comes with the compiler, OpenSSL, libxml2 and libxslt are pinned beside the catalogue.
+pub const STATIC_LIBRARIES: &[(&str, &[&str])] = &[
+    (LIBCRYPTO, &[]),
+    (LIBXSLT, &[]),
+    (guest::LIBXML2, &[]),
+    (guest::CXX, &[]),
+    (guest::GEOS, &["geos"]),
+    (guest::PROJ, &["proj", "sqlite"]),
+    (guest::JSON_C, &["json-c"]),
+    (guest::PROTOBUF_C, &["protobuf-c"]),
+];
 /// OpenSSL's.
 pub const LIBCRYPTO: &str = "libcrypto";
 /// GNOME's, for XSLT.
@@ -55,6 +65,9 @@ struct Source {
     /// Or its package on npm.
     #[serde(default)]
     npm: Option<String>,
+    /// Or the crate that carries it, on crates.io.
+    #[serde(default, rename = "crate")]
+    package: Option<String>,
 }
 
 /// One extension.
@@ -113,6 +126,20 @@ pub struct Extension {
     /// Why it is built, and no part of the feature `extensions`.
     #[serde(default)]
     opt_in: Option<String>,
+    /// Built only when it is asked for by its name, and linked by a crate of its own.
+    #[serde(default)]
+    pub on_request: bool,
+}
+
+/// The crate that links an extension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// `aot-extensions`, its files in `assets`.
+    Free,
+    /// `extensions-gpl`.
+    Copyleft,
+    /// `extensions-NAME`.
+    Own(String),
 }
 
 /// The feature of extensions that put the whole program under their licence.
@@ -179,6 +206,9 @@ pub struct Regress {
     /// Tests that were written here, in `regress/NAME` of the checkout: those of the source cannot be had.
     #[serde(default)]
     pub ours: bool,
+    /// Whether they are in PostGIS's form: `NAME.sql` beside `NAME_expected`.
+    #[serde(default)]
+    pub beside: bool,
     /// Names separated by spaces; `*` for all.
     pub tests: String,
     /// Settings of the server that only the tests need.
@@ -193,7 +223,16 @@ impl Library {
             name: &self.name,
             sources: &self.sources,
             flags: &self.flags,
+            cxx: self.links.iter().any(|name| name == guest::CXX),
         }
+    }
+
+    /// The sources of the catalogue that its static libraries are made of.
+    pub fn linked_sources(&self) -> impl Iterator<Item = &'static str> {
+        STATIC_LIBRARIES
+            .iter()
+            .filter(|(name, _)| self.links.iter().any(|link| link == name))
+            .flat_map(|(_, sources)| sources.iter().copied())
     }
 }
 
@@ -326,11 +365,10 @@ impl Catalogue {
             }
             for library in extension.libraries() {
                 for links in &library.links {
-                    if !STATIC_LIBRARIES.contains(&links.as_str()) {
-                        bail!(
-                            "{name} links {links}; the build makes {}",
-                            STATIC_LIBRARIES.join(", ")
-                        );
+                    if !STATIC_LIBRARIES.iter().any(|(known, _)| known == links) {
+                        let known: Vec<&str> =
+                            STATIC_LIBRARIES.iter().map(|(name, _)| *name).collect();
+                        bail!("{name} links {links}; the build makes {}", known.join(", "));
                     }
                 }
             }
@@ -356,6 +394,20 @@ impl Catalogue {
         self.pin(extension.source())
             .with_context(|| extension.name.clone())
             .map(Some)
+    }
+
+    /// Every source archive that an extension is made of, those of its static libraries included.
+    pub fn all_sources(&self, extension: &Extension) -> Result<Vec<Pinned>> {
+        let mut all: Vec<Pinned> = self.pinned(extension)?.into_iter().collect();
+        for name in &extension.with {
+            all.push(self.pin(name)?);
+        }
+        for library in extension.libraries() {
+            for name in library.linked_sources() {
+                all.push(self.pin(name)?);
+            }
+        }
+        Ok(all)
     }
 
     /// A source archive by its name here, or in the table of pins.
@@ -390,12 +442,27 @@ impl Catalogue {
                     backend: keep(backend),
                 },
                 Source {
+                    debian: Some(debian),
+                    ..
+                } => Origin::Debian {
+                    package: keep(debian),
+                    suites: SUITES,
+                },
+                Source {
                     npm: Some(package), ..
                 } => Origin::Npm {
                     package: keep(package),
                 },
+                Source {
+                    package: Some(package),
+                    ..
+                } => Origin::Crate {
+                    package: keep(package),
+                },
                 _ => {
-                    bail!("source {name} has neither url and debian, nor pypi and backend, nor npm")
+                    bail!(
+                        "source {name} has neither url and debian, nor debian alone, nor pypi and backend, nor npm, nor crate"
+                    )
                 }
             },
         })
@@ -423,8 +490,48 @@ impl Catalogue {
         Ok(self.provenance(extension)?.1.starts_with("GPL"))
     }
 
+    /// Which crate links it.
+    pub fn home(&self, extension: &Extension) -> Result<Home> {
+        Ok(if extension.on_request {
+            Home::Own(extension.name.clone())
+        } else if self.is_copyleft(extension)? {
+            Home::Copyleft
+        } else {
+            Home::Free
+        })
+    }
+
+    /// Fails if one of `names` is not an extension that is built when it is asked for.
+    pub fn check_requested(&self, names: &[String]) -> Result<()> {
+        let known: Vec<&str> = self.on_request().collect();
+        match names.iter().find(|name| !known.contains(&name.as_str())) {
+            None => Ok(()),
+            Some(name) => bail!(
+                "{name} is not built on request; what is: {}",
+                known.join(", ")
+            ),
+        }
+    }
+
+    /// The names of those that are built only when they are asked for.
+    pub fn on_request(&self) -> impl Iterator<Item = &str> {
+        self.built()
+            .filter(|extension| extension.on_request)
+            .map(|extension| extension.name.as_str())
+    }
+
     /// Why an extension is no part of the feature `extensions`; `None` for one that is.
     pub fn opt_in(&self, extension: &Extension) -> Result<Option<OptIn>> {
+        if extension.on_request {
+            let (_, licence) = self.provenance(extension)?;
+            return Ok(Some(OptIn {
+                group: None,
+                reason: format!(
+                    "{licence} would hold for the whole program, and it is built on request only (`cargo xtask assets --with {}`)",
+                    extension.name
+                ),
+            }));
+        }
         if self.is_copyleft(extension)? {
             let (_, licence) = self.provenance(extension)?;
             return Ok(Some(OptIn {
@@ -443,7 +550,11 @@ impl Catalogue {
         let of = |source: &'_ Source| -> Vec<&str> {
             self.built()
                 .filter(|extension| {
-                    extension.source() == source.name || extension.with.contains(&source.name)
+                    let libraries = extension.libraries();
+                    let mut linked = libraries.iter().flat_map(Library::linked_sources);
+                    extension.source() == source.name
+                        || extension.with.contains(&source.name)
+                        || linked.any(|name| name == source.name)
                 })
                 .map(Extension::sql_name)
                 .collect()
@@ -493,6 +604,11 @@ mod tests {
             ],
             "BSD-3-Clause" => &["Neither the name"],
             "ISC" => &["Permission to use, copy, modify, and/or distribute this software"],
+            "BSD-2-Clause" => &["Redistribution and use in source and binary forms"],
+            "blessing" => &["May you do good and not evil"],
+            "LGPL-2.1-or-later" => {
+                &["GNU LESSER GENERAL PUBLIC LICENSE\n                       Version 2.1,"]
+            }
             "Apache-2.0" => &["Apache License\n                           Version 2.0"],
             "GPL-2.0-or-later" => {
                 &["GNU GENERAL PUBLIC LICENSE\n                       Version 2,"]

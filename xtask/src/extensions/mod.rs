@@ -8,7 +8,7 @@ use std::fs;
 use anyhow::{Result, bail};
 use clap::Args;
 
-pub use catalogue::{Catalogue, Extension, LIBCRYPTO, LIBXSLT, OptIn};
+pub use catalogue::{Catalogue, Extension, Home, LIBCRYPTO, LIBXSLT, OptIn};
 
 use crate::suite;
 

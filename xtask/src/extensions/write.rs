@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use pglite_oxide_asset_locator::{self as locator, Assets};
 
-use super::{Catalogue, Extension, OptIn};
+use super::{Catalogue, Extension, Home, OptIn};
 
 const BEGIN: &str = "extensions: written by `cargo xtask extensions`";
 const END: &str = "extensions: end";
@@ -17,10 +17,10 @@ pub(super) fn outputs(workspace: &Path, catalogue: &Catalogue) -> Result<Vec<(Pa
     let crates = workspace.join("crates");
     let mut outputs = Vec::new();
     // What the feature of a free extension turns on in the crate itself and in those below, and what that of a copyleft one does; none where the crate has no such extensions.
-    for (name, free, copyleft) in [
-        ("aot-extensions", Some(&[][..]), None),
-        ("assets", Some(&[]), None),
-        ("extensions-gpl", None, Some(&[][..])),
+    for (name, free, copyleft, own) in [
+        ("aot-extensions", Some(&[][..]), None, None),
+        ("assets", Some(&[]), None, None),
+        ("extensions-gpl", None, Some(&[][..]), None),
         (
             "cluster",
             Some(&[
@@ -29,15 +29,30 @@ pub(super) fn outputs(workspace: &Path, catalogue: &Catalogue) -> Result<Vec<(Pa
                 "pglite-oxide-assets/",
             ]),
             Some(&["side-modules-gpl", "pglite-oxide-extensions-gpl/"]),
+            Some(&["side-modules-@", "pglite-oxide-extensions-@/"][..]),
         ),
         (
             "pglite-oxide",
             Some(&["pglite-oxide-cluster/"]),
             Some(&["pglite-oxide-cluster/"]),
+            Some(&["pglite-oxide-cluster/"]),
         ),
     ] {
         let path = crates.join(name).join("Cargo.toml");
-        let block = features(catalogue, free, copyleft)?;
+        let on = |extension: &Extension| -> Result<Option<Vec<String>>> {
+            let home = catalogue.home(extension)?;
+            let on = match &home {
+                Home::Free => free,
+                Home::Copyleft => copyleft,
+                Home::Own(_) => own,
+            };
+            Ok(on.map(|on| {
+                on.iter()
+                    .map(|name| name.replace('@', &extension.name))
+                    .collect()
+            }))
+        };
+        let block = features(catalogue, on)?;
         outputs.push((path.clone(), between(&path, &block)?));
     }
     outputs.push((
@@ -77,21 +92,15 @@ fn between(path: &Path, block: &str) -> Result<String> {
     Ok(out)
 }
 
-/// The features of a crate that has free or copyleft extensions, or both: `free` and `copyleft` are what theirs turn on, where a name that ends in a slash stands for the feature of the same name there.
+/// The features of a crate: `on` is what that of an extension turns on, where a name that ends in a slash stands for the feature of the same name there; nothing if the crate does not have it.
 fn features(
     catalogue: &Catalogue,
-    free: Option<&[&str]>,
-    copyleft: Option<&[&str]>,
+    on: impl Fn(&Extension) -> Result<Option<Vec<String>>>,
 ) -> Result<String> {
     let mut groups: Vec<(&str, String)> = Vec::new();
     let mut single = String::new();
     for extension in catalogue.built() {
-        let on = if catalogue.is_copyleft(extension)? {
-            copyleft
-        } else {
-            free
-        };
-        let Some(on) = on else {
+        let Some(on) = on(extension)? else {
             continue;
         };
         let feature = format!("ext-{}", extension.name);

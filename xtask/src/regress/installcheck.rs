@@ -11,6 +11,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
+use super::beside::Beside;
 use super::expected::Expected;
 use super::outcome::{self, Outcome};
 use super::source::Files;
@@ -49,19 +50,27 @@ struct Plan {
     tests: Vec<String>,
     settings: BTreeMap<String, String>,
     arguments: Vec<String>,
+    /// Which server.
+    which: Which,
+    /// The extension, if its tests are in the form of `super::beside`.
+    beside: Option<String>,
 }
 
 /// Runs them; success if every test did what the list says.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let workspace = suite::workspace()?;
     let catalogue = Catalogue::read(&workspace.join("guest"))?;
-    let trees = assets::extension_trees()?;
+    let trees = assets::extension_trees(&options.extensions)?;
     let files = Files::find(Suite::Core)?;
     let expected = Expected::read(&workspace.join(EXPECTED))?;
     let (mut total, mut passed, mut unexpected) = (0, 0, Vec::new());
     let mut all = Outcome::default();
     let mut names = Vec::new();
     for extension in catalogue.built() {
+        // Those that are built on request are run if they are named.
+        if extension.on_request && !trees.contains_key(&extension.name) {
+            continue;
+        }
         if !options.extensions.is_empty() && !options.extensions.contains(&extension.name) {
             continue;
         }
@@ -183,6 +192,14 @@ fn plan(extension: &Extension, tree: &Path) -> Result<Plan> {
         tests,
         settings,
         arguments,
+        which: if extension.on_request {
+            Which::EmbeddedWith(extension.name.clone())
+        } else {
+            Which::Embedded
+        },
+        beside: (extension.regress.as_ref())
+            .is_some_and(|regress| regress.beside)
+            .then(|| extension.sql_name().to_owned()),
     })
 }
 
@@ -249,7 +266,7 @@ fn drive(files: &Files, plan: &Plan, work: &Path, options: &Options) -> Result<O
             .arg(plan.tree.join("."))
             .arg(&tree),
     )?;
-    if !input.join("expected").is_dir() {
+    if plan.beside.is_none() && !input.join("expected").is_dir() {
         bail!("{} has no expected results", input.display());
     }
     let mut settings: Vec<String> = plan
@@ -261,7 +278,25 @@ fn drive(files: &Files, plan: &Plan, work: &Path, options: &Options) -> Result<O
     settings.push("full_page_writes=on".to_owned());
     settings.push("timezone=PST8PDT".to_owned());
     settings.push("datestyle=Postgres, MDY".to_owned());
-    let target = Target::start(&Which::Embedded, files, work, &settings)?;
+    if plan.beside.is_some() {
+        // As PostGIS's runner finds it.
+        settings.retain(|setting| !setting.starts_with("datestyle="));
+    }
+    let target = Target::start(&plan.which, files, work, &settings)?;
+    if let Some(extension) = &plan.beside {
+        let beside = Beside {
+            files,
+            target: &target,
+            tree: &tree,
+            input: &input,
+            output: &output,
+            extension,
+            limit: options.test_limit,
+        };
+        let outcome = beside.run(&plan.tests)?;
+        target.stop()?;
+        return Ok(outcome);
+    }
     let mut runner = super::runner(files, &target, &input, &output, Suite::Core)?;
     // Where the tests' own data is, by relative paths.
     runner.current_dir(&tree);

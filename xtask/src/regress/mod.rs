@@ -4,6 +4,7 @@
 //! ours, in a process of its own (`pglite-bench serve`); with `--native` it is the native one, which proves the driver; with `--url` any other.
 
 mod adjust;
+mod beside;
 mod dumps;
 mod expected;
 pub(crate) mod installcheck;
@@ -123,7 +124,7 @@ pub(crate) fn run(suite: Suite, options: &Options) -> Result<ExitCode> {
 
     // Native PostgreSQL and foreign servers must pass everything: the list explains what *our* platform does not do.
     let expected = match which {
-        Which::Embedded | Which::Forked => {
+        Which::Embedded | Which::EmbeddedWith(_) | Which::Forked => {
             Expected::read(&crate::suite::workspace()?.join(suite.expected_failures()))?
         }
         Which::Native | Which::Url(_) => Expected::default(),

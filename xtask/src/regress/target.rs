@@ -22,11 +22,16 @@ const SETTINGS: &[(&str, &str)] = &[
     ("fsync", "off"),
 ];
 
+/// Features of the program that serves, which always has every extension that is built without being asked for.
+const FEATURES: &str = "icu";
+
 /// Which server.
 #[derive(Clone, Debug)]
 pub(crate) enum Which {
     /// Ours, in a process of its own.
     Embedded,
+    /// The same with an extension that is built on request.
+    EmbeddedWith(String),
     /// Ours, opened from a snapshot of another one.
     Forked,
     /// Native PostgreSQL of the same version.
@@ -67,8 +72,12 @@ impl Target {
             settings.push((name.to_owned(), value.to_owned()));
         }
         match which {
-            Which::Embedded => Self::embedded(work, &[], &settings),
-            Which::Forked => Self::embedded(work, &["--forked".as_ref()], &settings),
+            Which::Embedded => Self::embedded(work, FEATURES, &[], &settings),
+            Which::EmbeddedWith(extension) => {
+                let features = format!("{FEATURES},{extension}");
+                Self::embedded(work, &features, &[], &settings)
+            }
+            Which::Forked => Self::embedded(work, FEATURES, &["--forked".as_ref()], &settings),
             Which::Native => {
                 let library_dir = files.native_library(work)?;
                 let mut cluster = Cluster::init_trusting(files.install(), &settings)?;
@@ -97,10 +106,16 @@ impl Target {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        Self::embedded(work, &["--path".as_ref(), root.as_os_str()], &settings)
+        let how = ["--path".as_ref(), root.as_os_str()];
+        Self::embedded(work, FEATURES, &how, &settings)
     }
 
-    fn embedded(work: &Path, how: &[&OsStr], settings: &[(String, String)]) -> Result<Self> {
+    fn embedded(
+        work: &Path,
+        features: &str,
+        how: &[&OsStr],
+        settings: &[(String, String)],
+    ) -> Result<Self> {
         let mut command = crate::suite::cargo();
         command.args([
             "run",
@@ -109,7 +124,7 @@ impl Target {
             "--package",
             "pglite-oxide-bench",
             "--features",
-            "icu",
+            features,
             "--",
             "serve",
             "--no-password",

@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 use crate::suite;
 
 /// What is published; everything else in the workspace is for development.
-const CRATES: [&str; 13] = [
+const CRATES: [&str; 14] = [
     "asset-locator",
     "kernel",
     "machine",
@@ -21,6 +21,7 @@ const CRATES: [&str; 13] = [
     "aot-tools",
     "assets",
     "extensions-gpl",
+    "extensions-postgis",
     "pack",
     "cluster",
     "pglite-oxide",

@@ -2,21 +2,22 @@
 //!
 //! `aot`, `aot-extensions` and `aot-tools` get the static libraries, `assets` the images, all under `prebuilt/<target>` where their build scripts look first: whoever uses the
 //! published crates builds nothing of PostgreSQL. The server alone takes most of what a registry allows one crate, hence three of them. Extensions under the GPL are in
-//! `extensions-gpl` only, and have their sources beside them.
+//! `extensions-gpl` only, and have their sources beside them; those that are built on request are built for it, and are in `extensions-NAME`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use pglite_oxide_asset_locator::{
     self as locator, Assets, ExtensionFiles, MANIFEST_FILE, Manifest, PREBUILT,
 };
 
 use super::CRATES;
 use crate::cache::{Cache, remove_tree};
-use crate::extensions::Catalogue;
-use crate::fetch::{Fetcher, Pinned};
+use crate::extensions::{Catalogue, Home};
+use crate::fetch::{Fetcher, Origin, Pinned};
 use crate::progress::Progress;
 use crate::{assets, suite};
 
@@ -33,13 +34,16 @@ pub(super) struct Staged {
 
 /// Lays the workspace out in `root`.
 pub(super) fn run(root: &Path) -> Result<Staged> {
-    suite::assets()?;
     let workspace = suite::workspace()?;
+    let apart = Apart::read(&workspace)?;
+    assets::run(&assets::Options {
+        with: apart.on_request.iter().cloned().collect(),
+        ..assets::Options::default()
+    })?;
     remove_tree(root)?;
     fs::create_dir_all(root.join("crates"))?;
     let target = assets::host_target()?;
     let found = locator::find(&target)?;
-    let copyleft = Copyleft::read(&workspace)?;
     let manifest = fs::read_to_string(workspace.join("Cargo.toml"))?;
     fs::write(root.join("Cargo.toml"), narrowed(&manifest)?)?;
     fs::copy(workspace.join("Cargo.lock"), root.join("Cargo.lock"))?;
@@ -58,7 +62,7 @@ pub(super) fn run(root: &Path) -> Result<Staged> {
         } else {
             fs::write(to.join("README.md"), readme(&to)?)?;
         }
-        let part = part(name, &found, &copyleft);
+        let part = part(name, &found, &apart);
         // Where others' software is, or where a user looks for what it is.
         if part.is_some() || *name == "pglite-oxide" {
             add("NOTICE.md")?;
@@ -73,8 +77,12 @@ pub(super) fn run(root: &Path) -> Result<Staged> {
                 copy_tree(&workspace.join("guest"), &to.join("guest"))?;
                 remove_tree(&to.join("guest/profile"))?;
             }
-            "extensions-gpl" => copyleft.add_sources(&to.join("sources"))?,
-            _ => {}
+            "extensions-gpl" => apart.add_sources(&to.join("sources"))?,
+            name => {
+                if let Some(extension) = apart.of_crate(name) {
+                    fs::write(to.join("SOURCES.md"), sources(&workspace, extension)?)?;
+                }
+            }
         }
     }
     Ok(Staged {
@@ -84,25 +92,43 @@ pub(super) fn run(root: &Path) -> Result<Staged> {
 }
 
 /// The extensions that are apart from the others.
-struct Copyleft {
-    names: BTreeSet<String>,
+struct Apart {
+    copyleft: BTreeSet<String>,
     sources: Vec<Pinned>,
+    on_request: BTreeSet<String>,
 }
 
-impl Copyleft {
+impl Apart {
     fn read(workspace: &Path) -> Result<Self> {
         let catalogue = Catalogue::read(&workspace.join("guest"))?;
         let mut all = Self {
-            names: BTreeSet::new(),
+            copyleft: BTreeSet::new(),
             sources: Vec::new(),
+            on_request: BTreeSet::new(),
         };
         for extension in catalogue.built() {
-            if catalogue.is_copyleft(extension)? {
-                all.names.insert(extension.name.clone());
-                all.sources.extend(catalogue.pinned(extension)?);
+            match catalogue.home(extension)? {
+                Home::Free => {}
+                Home::Copyleft => {
+                    all.copyleft.insert(extension.name.clone());
+                    all.sources.extend(catalogue.pinned(extension)?);
+                }
+                Home::Own(name) => {
+                    all.on_request.insert(name);
+                }
             }
         }
         Ok(all)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.copyleft.contains(name) || self.on_request.contains(name)
+    }
+
+    /// The extension that a crate is for.
+    fn of_crate<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let extension = name.strip_prefix("extensions-")?;
+        self.on_request.contains(extension).then_some(extension)
     }
 
     /// Their licence wants the sources to come with the objects; what is built of them, and how, is in the catalogue of the toolchain's crate.
@@ -117,8 +143,35 @@ impl Copyleft {
     }
 }
 
+/// Where the sources of an extension are that are too large for the crate: its licence wants to be told beside the objects.
+fn sources(workspace: &Path, name: &str) -> Result<String> {
+    let catalogue = Catalogue::read(&workspace.join("guest"))?;
+    let extension = catalogue
+        .built()
+        .find(|extension| extension.name == name)
+        .with_context(|| format!("{name} is not in the catalogue"))?;
+    let mut text = format!(
+        "# Sources of {name}\n\nThe objects in this crate were made of the files below, with the patches in `guest/extensions/{name}` of the crate `pglite-oxide-toolchain` and by its recipes and `guest/extensions/catalogue.toml`\n\
+         (`cargo xtask assets --with {name}` in the repository fetches and builds them).\n\n| file | sha256 | where |\n|---|---|---|\n"
+    );
+    for pinned in catalogue.all_sources(extension)? {
+        let place = match pinned.origin {
+            Origin::Release {
+                url, debian_source, ..
+            } => format!("<{url}>, or Debian's source package `{debian_source}`"),
+            Origin::Debian { package, .. } => format!("Debian's source package `{package}`"),
+            Origin::Crate { package } => {
+                format!("the crate `{package}` {}", pinned.version)
+            }
+            other => bail!("{}: {other:?} is no place to name", pinned.name),
+        };
+        let _ = writeln!(text, "| {} | `{}` | {place} |", pinned.file, pinned.sha256);
+    }
+    Ok(text)
+}
+
 /// The assets that belong into a crate, if any do.
-fn part(name: &str, found: &Assets, copyleft: &Copyleft) -> Option<Manifest> {
+fn part(name: &str, found: &Assets, apart: &Apart) -> Option<Manifest> {
     let whole = &found.manifest;
     let linked = |modules: &[&str]| Manifest {
         // What the libraries were made from is in the manifest that `assets` hands out.
@@ -140,12 +193,12 @@ fn part(name: &str, found: &Assets, copyleft: &Copyleft) -> Option<Manifest> {
         "aot-extensions" => Some(Manifest {
             extensions: extensions(whole, |name, files| {
                 files.image = None;
-                !copyleft.names.contains(name)
+                !apart.has(name)
             }),
             ..linked(&["exports"])
         }),
         "extensions-gpl" => Some(Manifest {
-            extensions: extensions(whole, |name, _| copyleft.names.contains(name)),
+            extensions: extensions(whole, |name, _| apart.copyleft.contains(name)),
             ..linked(&[])
         }),
         "aot-tools" => Some(linked(&["tools"])),
@@ -153,11 +206,17 @@ fn part(name: &str, found: &Assets, copyleft: &Copyleft) -> Option<Manifest> {
             libraries: BTreeMap::new(),
             extensions: extensions(whole, |name, files| {
                 files.libraries.clear();
-                !copyleft.names.contains(name)
+                !apart.has(name)
             }),
             ..whole.clone()
         }),
-        _ => None,
+        name => {
+            let extension = apart.of_crate(name)?;
+            Some(Manifest {
+                extensions: extensions(whole, |name, _| name == extension),
+                ..linked(&[])
+            })
+        }
     }
 }
 

@@ -1043,6 +1043,23 @@ pub const PG_TEXTSEARCH: Extension = Extension(&super::Data {
     preloaded: true,
 });
 
+/// `postgis`: geometry and geography types, on GEOS 3.13.1 and PROJ 9.1.1 (without raster and SFCGAL).
+///
+/// Not in the feature `extensions`: GPL-2.0-or-later would hold for the whole program, and it is built on request only (`cargo xtask assets --with postgis`).
+#[cfg(feature = "ext-postgis")]
+pub const POSTGIS: Extension = Extension(&super::Data {
+    name: "postgis",
+    sql_name: "postgis",
+    version: "3.6.4",
+    licence: "GPL-2.0-or-later",
+    summary: "geometry and geography types, on GEOS 3.13.1 and PROJ 9.1.1 (without raster and SFCGAL)",
+    dependencies: &[],
+    libraries: &["postgis-3"],
+    settings: &[],
+    created: true,
+    preloaded: false,
+});
+
 /// `set_user`: switching roles with a log of what is done then, and more blocked on the way.
 #[cfg(feature = "ext-set_user")]
 pub const SET_USER: Extension = Extension(&super::Data {
@@ -1273,6 +1290,8 @@ pub const ALL: &[Extension] = &[
     PG_IVM,
     #[cfg(feature = "ext-pg_textsearch")]
     PG_TEXTSEARCH,
+    #[cfg(feature = "ext-postgis")]
+    POSTGIS,
     #[cfg(feature = "ext-set_user")]
     SET_USER,
     #[cfg(feature = "ext-pgq")]

@@ -4,12 +4,13 @@
 //! ICU's data is no part of the module's own data: it is [`super::library::Constants`], mapped from the program's file by those who read it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
 use super::called::Called;
+use super::cxx::library_of_compiler;
 use super::library::{Constants, Shape};
 use super::parallel::{Compilations, object_name};
 use super::{GuestCtx, flags, side_cc};
@@ -260,9 +261,4 @@ fn includes(command: &mut Command, source: &Path) {
     for dir in ["common", "i18n"] {
         command.arg("-I").arg(source.join(dir));
     }
-}
-
-/// Where the compiler's package has its libraries.
-fn library_of_compiler(ctx: &GuestCtx<'_>) -> PathBuf {
-    ctx.zig.parent().unwrap_or(Path::new("")).join("lib")
 }

@@ -14,6 +14,7 @@ use wasmparser::{
     Dylink0Subsection, ExternalKind, KnownCustom, Operator, Parser, Payload, TypeRef,
 };
 
+use super::cxx;
 use super::emscripten::Foreign;
 use super::libc::copy_tree;
 use super::parallel::{Compilations, object_name};
@@ -31,19 +32,30 @@ pub(super) const NATIVE: &str = "native";
 /// What the linker calls the stand-in for a function whose declared type is not its own.
 const MISMATCH: &[u8] = b"signature_mismatch:";
 /// Functions that the host calls when it puts a module into an image.
-pub(super) const HOST_CALLS: &[&str] = &["__wasm_apply_data_relocs", "__wasm_call_ctors"];
+pub(super) const HOST_CALLS: &[&str] = &["__wasm_apply_data_relocs", CONSTRUCTORS];
+/// The one of them that runs static constructors.
+const CONSTRUCTORS: &str = "__wasm_call_ctors";
 
 /// How an extension's directory is prepared.
 #[derive(Clone, Debug)]
 pub struct ExtensionTree<'a> {
     /// The extension: names the directory of its patches below `guest/extensions`.
     pub name: &'a str,
-    /// Programs of the host that make more sources, run in the directory: perl and its arguments.
+    /// Programs of the host that make more sources, run in the directory: perl and its arguments. `@own@` stands for the directory of its patches, `@zig@` for the compiler,
+    /// `@protoc-c@` for protobuf-c's compiler.
     pub run: &'a [Vec<String>],
     /// Grammars to run bison on: `x.y` becomes `x.c` and `x.h`.
     pub bison: &'a [String],
     /// Scanners to run flex on: `x.l` becomes `x.c`.
     pub flex: &'a [String],
+}
+
+impl ExtensionTree<'_> {
+    /// Whether the context must have protobuf-c's compiler.
+    pub fn needs_protoc_c(&self) -> bool {
+        let mut words = self.run.iter().flatten();
+        words.any(|word| word.contains("@protoc-c@"))
+    }
 }
 
 /// How a library is made.
@@ -55,6 +67,43 @@ pub struct Library<'a> {
     pub sources: &'a [String],
     /// More flags for the compiler; `@postgres@` stands for PostgreSQL's tree.
     pub flags: &'a [String],
+    /// Whether it has C++ in it: sources that end in `.cpp`, or static libraries of such.
+    pub cxx: bool,
+}
+
+impl Library<'_> {
+    /// For fingerprints: what is said of a library in C is what was said before there was C++.
+    pub(super) fn describe(&self) -> String {
+        let Self {
+            name,
+            sources,
+            flags,
+            cxx: _,
+        } = self;
+        format!("Library {{ name: {name:?}, sources: {sources:?}, flags: {flags:?} }}")
+    }
+
+    /// The compiler for a source of it.
+    fn compiler(&self, ctx: &GuestCtx<'_>, libc: &Path, source: &Path) -> Result<Command> {
+        let is_cxx = source.extension().is_some_and(|end| end == "cpp");
+        if is_cxx && !self.cxx {
+            bail!(
+                "{} is C++: `links` of the library {} must have {:?}",
+                source.display(),
+                self.name,
+                cxx::CXX
+            );
+        }
+        let mut command = if is_cxx {
+            cxx::cxx(ctx, libc)
+        } else {
+            side_cc(ctx, libc)
+        };
+        if self.cxx {
+            command.arg(cxx::RENAMED_INIT);
+        }
+        Ok(command)
+    }
 }
 
 /// The output directories that a library is built against.
@@ -124,7 +173,11 @@ impl Shape {
             );
         }
         shape.constants = Some(constants);
-        Ok(fs::write(path, serde_json::to_vec_pretty(&shape)?)?)
+        shape.write(path)
+    }
+
+    fn write(&self, path: &Path) -> Result<()> {
+        Ok(fs::write(path, serde_json::to_vec_pretty(self)?)?)
     }
 
     /// Reads what [`library()`] wrote.
@@ -154,7 +207,16 @@ pub fn extension_tree(
         let (program, arguments) = words.split_first().context("an empty command")?;
         let mut command = Command::new(program);
         ctx.host.apply(&mut command);
-        process::logged(command.current_dir(out).args(arguments), ctx.log)
+        ctx.zig_environment(&mut command);
+        for argument in arguments {
+            command.arg(
+                argument
+                    .replace("@own@", &patches.to_string_lossy())
+                    .replace("@zig@", &ctx.zig.to_string_lossy())
+                    .replace("@protoc-c@", &ctx.host.protoc_c),
+            );
+        }
+        process::logged(command.current_dir(out), ctx.log)
     };
     for words in extension.run {
         run(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
@@ -186,7 +248,7 @@ pub fn library(
     for (number, path) in sources(library, dir)?.into_iter().enumerate() {
         let relative = path.strip_prefix(dir)?;
         let object = objects_dir.join(format!("{number}-{}", object_name(relative)));
-        let mut command = side_cc(ctx, libc);
+        let mut command = library.compiler(ctx, libc, relative)?;
         command.current_dir(dir);
         for flag in library.flags {
             command.arg(flag.replace("@postgres@", &tree.to_string_lossy()));
@@ -199,11 +261,22 @@ pub fn library(
             .arg(format!("-I{}", tree.join("src/include").display()));
         all.add(command, relative, object);
     }
+    if library.cxx {
+        let start = ctx.guest.join(cxx::OURS).join(cxx::START);
+        all.add(side_cc(ctx, libc), &start, objects_dir.join("start.o"));
+    }
     let mut objects = all.run(ctx)?;
     for links in base.links {
         objects.extend(super::libc::sorted(&links.join("lib"), "a")?);
     }
     link_library(ctx, library.name, &objects, base.libc, out)?;
+    if library.cxx {
+        // Its constructors are for the process that loads it.
+        let path = out.join("shape.json");
+        let mut shape = Shape::read(&path)?;
+        shape.calls.retain(|name| name != CONSTRUCTORS);
+        shape.write(&path)?;
+    }
     crate::cache::remove_tree(&objects_dir)
 }
 
@@ -230,7 +303,7 @@ pub(crate) fn link_library(
     let bytes = fs::read(&wasm)?;
     ctx.check_no_paths(&wasm, &bytes)?;
     let shape = shape(&bytes, true).with_context(|| format!("in {}", wasm.display()))?;
-    fs::write(out.join("shape.json"), serde_json::to_vec_pretty(&shape)?)?;
+    shape.write(&out.join("shape.json"))?;
     // The object is named after its place: gone, like the table that it was made of.
     fs::remove_file(&table)?;
     Ok(fs::remove_file(&object)?)

@@ -4,19 +4,23 @@
 //! Optimised for size: every program pays for it, few parse XML.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use super::cxx::static_library;
 use super::libc::copy_tree;
 use super::parallel::{Compilations, object_name};
-use super::{GuestCtx, flags, postgres, symbols};
+use super::{GuestCtx, flags, postgres, side_cc, symbols};
 use crate::cache::remove_tree;
 use crate::process;
 
 /// Changes when the recipe's result does.
 pub(super) const VERSION: u32 = 2;
+
+/// What `links` of the catalogue calls it.
+pub const LIBXML2: &str = "libxml2";
 
 /// The object, in the output.
 pub(super) const OBJECT: &str = "libxml2.o";
@@ -343,6 +347,25 @@ pub(super) fn describe() -> String {
 
 /// Configures and compiles it.
 pub fn libxml2(ctx: &GuestCtx<'_>, source: &Path, libc: &Path, out: &Path) -> Result<()> {
+    let tree = configured(ctx, source, libc, out)?;
+    let objects = compiled(ctx, &tree, || ctx.guest_cc(libc))?;
+    let offered = [OFFERED, OFFERED_TO_XSLT].concat();
+    symbols::join(ctx, &objects, &offered, &out.join(OBJECT))?;
+    html(ctx, &tree, libc, &out.join(HTML))?;
+    headers(&tree, &out.join("include/libxml"))?;
+    remove_tree(&tree)
+}
+
+/// The same for a side module that calls more of it than the server has: `include/libxml` and `lib/libxml2.a`, position-independent.
+pub fn libxml2_library(ctx: &GuestCtx<'_>, source: &Path, libc: &Path, out: &Path) -> Result<()> {
+    let tree = configured(ctx, source, libc, out)?;
+    let objects = compiled(ctx, &tree, || side_cc(ctx, libc))?;
+    static_library(ctx, "xml2", &objects, out)?;
+    headers(&tree, &out.join("include/libxml"))?;
+    remove_tree(&tree)
+}
+
+fn configured(ctx: &GuestCtx<'_>, source: &Path, libc: &Path, out: &Path) -> Result<PathBuf> {
     let tree = out.join("tree");
     copy_tree(ctx, source, &tree)?;
     postgres::wrapper(ctx, libc, out)?;
@@ -358,25 +381,32 @@ pub fn libxml2(ctx: &GuestCtx<'_>, source: &Path, libc: &Path, out: &Path) -> Re
         .env("AR", format!("{} ar", ctx.zig.display()))
         .env("RANLIB", format!("{} ranlib", ctx.zig.display()));
     process::logged(&mut command, ctx.log)?;
+    Ok(tree)
+}
+
+fn compiled(
+    ctx: &GuestCtx<'_>,
+    tree: &Path,
+    compiler: impl Fn() -> Command,
+) -> Result<Vec<PathBuf>> {
     ctx.bar.message("compiling");
     let mut all = Compilations::default();
     for name in SOURCES {
         let object = tree.join(object_name(Path::new(name)));
-        let mut command = ctx.guest_cc(libc);
-        command.current_dir(&tree).args(FLAGS);
+        let mut command = compiler();
+        command.current_dir(tree).args(FLAGS);
         all.add(command, Path::new(&format!("{name}.c")), object);
     }
-    let objects = all.run(ctx)?;
-    let offered = [OFFERED, OFFERED_TO_XSLT].concat();
-    symbols::join(ctx, &objects, &offered, &out.join(OBJECT))?;
-    html(ctx, &tree, libc, &out.join(HTML))?;
-    let headers = out.join("include/libxml");
-    fs::create_dir_all(&headers)?;
+    all.run(ctx)
+}
+
+fn headers(tree: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
     for header in super::libc::sorted(&tree.join("include/libxml"), "h")? {
         let name = header.file_name().context("a header's name")?;
-        fs::copy(&header, headers.join(name))?;
+        fs::copy(&header, to.join(name))?;
     }
-    remove_tree(&tree)
+    Ok(())
 }
 
 /// Compiles the HTML writer in the configured tree.

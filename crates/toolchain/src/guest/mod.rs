@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! libc -> libxml2, compression -> postgres -> link -> translate -> compile
-//!     |\ \-> libcrypto, libxslt, icu, zstd
+//!     |\ \-> libcrypto, libxslt, icu, zstd, cxx, geos, proj, json-c, protobuf-c
 //!     \       |`----> share
 //!      \       `-> tools -> link -> translate -> compile
 //!      `-> tests -----------> translate -> compile
@@ -16,11 +16,14 @@ mod called;
 mod compile;
 mod compression;
 mod core;
+mod cxx;
 mod emscripten;
 mod exports;
 mod fences;
 mod flags;
+mod geos;
 mod icu;
+mod interchange;
 mod libc;
 mod libcrypto;
 mod libpq;
@@ -31,6 +34,7 @@ mod link;
 mod modules;
 mod parallel;
 mod postgres;
+mod proj;
 mod rewrite;
 mod share;
 pub mod side;
@@ -52,18 +56,22 @@ use crate::tools::HostTools;
 pub use self::core::{Core, Names};
 pub use compile::{Marks, Profile, compile};
 pub use compression::{CompressionSources, compression};
+pub use cxx::{CXX, cxx_library};
 pub use emscripten::adopt;
 pub use exports::exports;
+pub use geos::{GEOS, geos};
 pub use icu::{ICU, icu};
+pub use interchange::{JSON_C, PROTOBUF_C, json_c, protobuf_c};
 pub use libc::libc;
 pub use libcrypto::libcrypto;
 pub use library::{Constants, ExtensionTree, Library, LibraryBase, Shape, extension_tree, library};
 pub(crate) use library::{link_library, side_cc};
-pub use libxml2::libxml2;
+pub use libxml2::{LIBXML2, libxml2, libxml2_library};
 pub use libxslt::libxslt;
 pub use link::{CORE, link};
 pub(crate) use postgres::TREE;
 pub use postgres::{ServerParts, postgres};
+pub use proj::{PROJ, proj};
 pub use share::{MARKER, share};
 pub use tests::tests;
 pub use tools::tools;
@@ -185,6 +193,44 @@ pub fn libcrypto_inputs(guest: &Path) -> Result<Inputs> {
         .tree("guest/openssl", &guest.join(libcrypto::OURS))
 }
 
+/// What static libraries in C++ depend on besides their sources, the libc and the compiler.
+fn cxx_inputs(guest: &Path, recipe: u32) -> Result<Inputs> {
+    Inputs::new()
+        .value("recipe", recipe)
+        .value("flags", flags::describe())
+        .value("side flags", flags::SIDE.join(" "))
+        .value("c++", cxx::describe())
+        .tree("guest/cxx/include", &guest.join(cxx::OURS).join("include"))
+}
+
+/// What [`cxx_library()`] depends on besides.
+pub fn cxx_library_inputs(guest: &Path) -> Result<Inputs> {
+    cxx_inputs(guest, cxx::VERSION)?
+        .value("library", cxx::describe_library())
+        .tree("guest/cxx", &guest.join(cxx::OURS))
+}
+
+/// What [`geos()`] depends on besides.
+pub fn geos_inputs(guest: &Path) -> Result<Inputs> {
+    Ok(cxx_inputs(guest, geos::VERSION)?.value("configuration", geos::describe()))
+}
+
+/// What [`proj()`] depends on besides.
+pub fn proj_inputs(guest: &Path) -> Result<Inputs> {
+    cxx_inputs(guest, proj::VERSION)?
+        .value("configuration", proj::describe())
+        .tree("guest/proj", &guest.join(proj::OURS))
+}
+
+/// What [`json_c()`] and [`protobuf_c()`] depend on besides their sources, the libc and the compiler.
+pub fn interchange_inputs() -> Inputs {
+    Inputs::new()
+        .value("recipe", interchange::VERSION)
+        .value("flags", flags::describe())
+        .value("side flags", flags::SIDE.join(" "))
+        .value("configuration", interchange::describe())
+}
+
 /// What [`libxml2()`] depends on besides its sources, the libc and the compiler.
 pub fn libxml2_inputs() -> Inputs {
     Inputs::new()
@@ -223,15 +269,23 @@ pub fn link_inputs(guest: &Path, program: &str) -> Result<Inputs> {
 }
 
 /// What [`library()`] depends on besides its sources, PostgreSQL's headers, the libc and the compiler.
-pub fn library_inputs(library: &Library<'_>) -> Inputs {
-    Inputs::new()
+pub fn library_inputs(guest: &Path, library: &Library<'_>) -> Result<Inputs> {
+    let inputs = Inputs::new()
         .value("recipe", library::VERSION)
         .value("flags", flags::describe())
         .value(
             "side flags",
             [flags::SIDE, flags::SIDE_LINK].concat().join(" "),
         )
-        .value("library", format!("{library:?}"))
+        .value("library", library.describe());
+    if !library.cxx {
+        return Ok(inputs);
+    }
+    let ours = guest.join(cxx::OURS);
+    inputs
+        .value("c++", cxx::describe())
+        .file("start.c", &ours.join(cxx::START))?
+        .tree("guest/cxx/include", &ours.join("include"))
 }
 
 /// What [`extension_tree()`] depends on besides the source.

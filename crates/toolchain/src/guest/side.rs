@@ -19,6 +19,7 @@ use anyhow::{Context as _, Result, bail};
 use super::core::{Core, Name, Names, without_wrappers};
 use super::emscripten::{self, Foreign, Provided};
 use super::library::{Constants, Shape};
+use super::parallel::Compilations;
 use super::rewrite::{self, Made};
 use super::{GuestCtx, Marks, compile, fences, flags};
 use crate::process;
@@ -237,11 +238,13 @@ impl Build<'_> {
                 side.name
             );
         }
-        let source = self.translate(out)?;
-        let mut objects = vec![source.with_extension("o")];
-        let mut command = self.native_cc()?;
-        command.arg("-c").arg(&source).arg("-o").arg(&objects[0]);
-        process::logged(&mut command, ctx.log)?;
+        let pieces = pieces(side.wasm)?;
+        ctx.bar.message("translating");
+        let mut all = Compilations::default();
+        for source in self.translate(pieces, out)? {
+            all.add(self.native_cc()?, &source, source.with_extension("o"));
+        }
+        let mut objects = all.run(ctx)?;
         if let Some(native) = side.native {
             let object = out.join("native.o");
             let mut command = self.native_cc()?;
@@ -268,7 +271,7 @@ impl Build<'_> {
         }
         missing(self.server.core, side.shape)
             .with_context(|| format!("{} cannot be a part of this server", side.name))?;
-        let source = self.translate(out)?;
+        let sources = self.translate(1, out)?;
         let mut command = self.native_cc()?;
         command
             .arg("-I")
@@ -279,7 +282,7 @@ impl Build<'_> {
             command.args(["-Wl,-z,defs", "-Wl,-s"]);
         }
         command
-            .arg(&source)
+            .args(&sources)
             .arg("-o")
             .arg(out.join(format!("{}.so", side.name)));
         process::logged(&mut command, ctx.log)
@@ -306,8 +309,8 @@ impl Build<'_> {
         Ok(command)
     }
 
-    /// wasm2c and the rewrites; returns the C file.
-    fn translate(self, out: &Path) -> Result<PathBuf> {
+    /// wasm2c and the rewrites; returns the C files.
+    fn translate(self, pieces: u32, out: &Path) -> Result<Vec<PathBuf>> {
         let Self {
             ctx,
             side,
@@ -321,34 +324,29 @@ impl Build<'_> {
             .chars()
             .filter(char::is_ascii_alphanumeric)
             .collect();
-        let source = out.join(format!("{module}.c"));
+        let whole = out.join(format!("{module}.c"));
         let mut command = Command::new(ctx.wabt.join("bin/wasm2c"));
         command
-            .args(["--enable-threads", "-n", &module, "-o"])
-            .arg(&source)
+            .args(["--enable-threads", "-n", &module])
+            .args((pieces > 1).then(|| format!("--num-outputs={pieces}")))
+            .arg("-o")
+            .arg(&whole)
             .arg(side.wasm);
         process::logged(&mut command, ctx.log)?;
-        let header = source.with_extension("h");
+        let header = whole.with_extension("h");
         let declared = fs::read_to_string(&header)?;
         let imports = Imports::read(&declared, &module, side, server)?;
         fs::write(&header, imports.header(&declared))?;
 
-        let text = fs::read_to_string(&source)?;
-        let mut exports = Names::default();
-        let text = without_wrappers(&text, &mut exports)?;
-        let text = imports.source(&text, &module, &tag(side.binding, server.names))?;
-        let mut made = Made::default();
-        let text = rewrite::header(&rewrite::source(&text, &mut made)?, &mut made)?;
-        let counts = fences::count(&fs::read(side.wasm)?)?;
-        if (made.atomics, made.fences) != (counts.accesses, counts.fences) {
-            bail!(
-                "{counts:?} in {}, but {made:?} in its translation",
-                side.name
-            );
-        }
-        if let Some(line) = text.lines().find(|line| line.contains("instance->w2c_")) {
-            bail!("this use of the instance is not known: {}", line.trim());
-        }
+        // What is there once (globals, exports, tables) is in the first piece; what each begins with, in a header that each includes.
+        let sources: Vec<PathBuf> = if pieces == 1 {
+            vec![whole]
+        } else {
+            (0..pieces)
+                .map(|piece| out.join(format!("{module}_{piece}.c")))
+                .collect()
+        };
+        let common = (pieces > 1).then(|| out.join(format!("{module}-impl.h")));
         let head = match side.binding {
             Binding::Linked(place) => format!(
                 "#include \"postgres.h\"\n#define PGL_MAIN(instance) ((w2c_postgres *)(instance))\n#define PGL_MEMORY_BASE {}u\n#define PGL_TABLE_BASE {}u\n",
@@ -356,20 +354,61 @@ impl Build<'_> {
             ),
             Binding::Loaded => fs::read_to_string(ctx.guest.join(PACK_HEAD))?,
         };
-        let glue = imports.glue(ctx, side, &module, server, &exports, marks)?;
+        let (tag_declared, tag) = tag(side.binding, server.names);
+        let mut exports = Names::default();
+        let mut globals_of = BTreeMap::new();
+        let mut made = Made::default();
+        for (index, path) in sources.iter().chain(&common).enumerate() {
+            let mut text = fs::read_to_string(path)?;
+            if index == 0 {
+                text = without_wrappers(&text, &mut exports)?;
+                globals_of = globals(&text, &module, &imports.constants)?;
+            }
+            let text = imports.source(&text, &module, &tag, &globals_of)?;
+            let mut text = rewrite::header(&rewrite::source(&text, &mut made)?, &mut made)?;
+            if let Some(line) = text.lines().find(|line| line.contains("instance->w2c_")) {
+                bail!("this use of the instance is not known: {}", line.trim());
+            }
+            if Some(path) == common.as_ref().or(sources.first()) {
+                text = format!("{head}{tag_declared}\n{text}");
+            }
+            if index == 0 {
+                text += &imports.glue(ctx, side, &module, server, &exports, marks)?;
+            }
+            fs::write(path, text)?;
+        }
+        let counts = fences::count(&fs::read(side.wasm)?)?;
+        if (made.atomics, made.fences) != (counts.accesses, counts.fences) {
+            bail!(
+                "{counts:?} in {}, but {made:?} in its translation",
+                side.name
+            );
+        }
         if side.shape.constants.is_some() {
             let file = Constants::FILE;
             fs::copy(side.wasm.with_file_name(file), out.join(file))
                 .with_context(|| format!("the constants of {}", side.name))?;
         }
-        fs::write(&source, head + &text + &glue)?;
-        Ok(source)
+        Ok(sources)
     }
 }
 
 /// The file name of a module's native library.
 pub fn archive_name(name: &str) -> String {
     format!("libpglite_ext_{}.a", identifier(name))
+}
+
+/// Bytes of wasm from which on a module is cut into pieces, so that all processors compile it and none needs the memory for all of it.
+const LARGE: u64 = 2 << 20;
+
+/// How many.
+const PIECES: u32 = 8;
+
+fn pieces(wasm: &Path) -> Result<u32> {
+    let size = fs::metadata(wasm)
+        .with_context(|| format!("reading {}", wasm.display()))?
+        .len();
+    Ok(if size < LARGE { 1 } else { PIECES })
 }
 
 /// How longjmp's tag is declared, and the expression for its address.
@@ -533,9 +572,9 @@ impl Imports {
         &self,
         text: &str,
         module: &str,
-        (tag_declared, tag): &(String, String),
+        tag: &str,
+        globals: &BTreeMap<String, String>,
     ) -> Result<String> {
-        let globals = globals(text, module, &self.constants)?;
         let instantiate = format!("void wasm2c_{module}_instantiate(");
         let mut out = String::with_capacity(text.len());
         let mut lines = text.lines();
@@ -566,12 +605,12 @@ impl Imports {
                 line = line.replace("w2c_env_0x5F_c_longjmp", tag);
             }
             if line.contains("instance->") {
-                line = self.instance_in(&line, &globals)?;
+                line = self.instance_in(&line, globals)?;
             }
             out.push_str(&line);
             out.push('\n');
         }
-        Ok(format!("{tag_declared}\n{out}"))
+        Ok(out)
     }
 
     fn instance_in(&self, line: &str, globals: &BTreeMap<String, String>) -> Result<String> {
