@@ -157,7 +157,7 @@ fn one_after_the_other(count: usize) {
     );
     // A space is 8 GiB. Two are kept for the next ones, of each beginning that somebody still has: the snapshot's and the original's backend, and what else of them has run.
     assert!(
-        late.address_space < early.address_space + (6 * 8 << 30),
+        late.address_space < early.address_space + ((6 * 8) << 30),
         "addresses: {early}, then {late}"
     );
     assert!(
