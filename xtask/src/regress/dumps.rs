@@ -23,7 +23,7 @@ use crate::process;
 const DATABASE: &str = "regression";
 
 /// Takes away what a 64-bit server refuses: types made like `int8` by a server of 32 bits are not passed by value, so that they are not binary-compatible with
-/// `int8` where that is. (Two 64-bit servers of which one has `USE_FLOAT8_BYVAL` off differ in the same way.) And what the pinned native server was built without: XML, LZ4.
+/// `int8` where that is. (Two 64-bit servers of which one has `USE_FLOAT8_BYVAL` off differ in the same way.) And what the pinned native server was built without: XML, LZ4, ICU.
 const UNPORTABLE: &str = r"
 SET client_min_messages = warning;
 DROP TYPE IF EXISTS public.int8alias1, public.int8alias2 CASCADE;
@@ -38,6 +38,16 @@ BEGIN
             AND (EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND atttypid = 'xml'::regtype)
                 OR relkind = 'v' AND pg_get_viewdef(c.oid) ~* 'xml')
         ORDER BY relkind, c.oid
+    LOOP
+        EXECUTE command;
+    END LOOP;
+    FOR command IN
+        SELECT format('DROP TABLE IF EXISTS %s CASCADE', c.oid::regclass)
+        FROM pg_class c
+        WHERE relkind IN ('r', 'p') AND c.oid >= 16384
+            AND EXISTS (SELECT FROM pg_attribute a JOIN pg_collation o ON o.oid = attcollation WHERE attrelid = c.oid AND collprovider = 'i' AND o.oid < 16384)
+        UNION ALL
+        SELECT format('DROP COLLATION IF EXISTS %s CASCADE', oid::regcollation) FROM pg_collation WHERE collprovider = 'i' AND oid >= 16384
     LOOP
         EXECUTE command;
     END LOOP;
@@ -160,6 +170,9 @@ impl Pglite {
             "pglite-oxide-cli",
             "--bin",
             "pglite",
+            // The tests make collations of it.
+            "--features",
+            super::target::FEATURES,
             "--message-format",
             "json-render-diagnostics",
         ]);

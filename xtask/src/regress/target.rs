@@ -23,7 +23,7 @@ const SETTINGS: &[(&str, &str)] = &[
 ];
 
 /// Features of the program that serves, which always has every extension that is built without being asked for.
-const FEATURES: &str = "icu";
+pub(super) const FEATURES: &str = "icu";
 
 /// Which server.
 #[derive(Clone, Debug)]
