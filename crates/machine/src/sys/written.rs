@@ -78,15 +78,9 @@ const REGIONS: usize = 256;
 /// The file that `PAGEMAP_SCAN` is asked of.
 fn pagemap() -> Option<&'static File> {
     static PAGEMAP: OnceLock<Option<File>> = OnceLock::new();
-    let open = || {
-        // A filter of system calls need not answer with an error: some end the process.
-        // SAFETY: no arguments that could be wrong.
-        if unsafe { libc::prctl(libc::PR_GET_SECCOMP) } != 0 {
-            return None;
-        }
-        File::open("/proc/self/pagemap").ok()
-    };
-    PAGEMAP.get_or_init(open).as_ref()
+    PAGEMAP
+        .get_or_init(|| File::open("/proc/self/pagemap").ok())
+        .as_ref()
 }
 
 struct Host {
@@ -96,6 +90,11 @@ struct Host {
 
 impl Host {
     fn open() -> Option<Self> {
+        // A filter of system calls, as most containers have, need not answer with an error: some end the process.
+        // SAFETY: no arguments that could be wrong.
+        if unsafe { libc::prctl(libc::PR_GET_SECCOMP) } != 0 {
+            return None;
+        }
         let pagemap = pagemap()?;
         let flags = libc::O_CLOEXEC | libc::O_NONBLOCK | UFFD_USER_MODE_ONLY;
         // SAFETY: one number; the result is checked.
