@@ -23,7 +23,9 @@ pub fn files() -> Result<Vec<Packed>, ImageError> {
 
 #[cfg(not(pglite_oxide_no_assets))]
 mod linked {
-    use pglite_oxide_assets::{Aligned, Linked};
+    #[cfg(feature = "ext-postgis")]
+    use pglite_oxide_assets::Aligned;
+    use pglite_oxide_assets::Linked;
 
     use super::{ImageError, Library, Packed};
 
