@@ -213,7 +213,9 @@ async fn notifications_cancel_and_termination() {
     let (client, mut connection) = tokio_postgres::connect(&clients::url(), NoTls)
         .await
         .unwrap();
-    let messages = stream::poll_fn(move |context| connection.poll_message(context));
+    let messages = stream::poll_fn(move |context| connection.poll_message(context))
+        // It goes on saying that the connection is closed, and nobody else would run.
+        .take_while(|message| std::future::ready(message.is_ok()));
     let (send, mut heard) = tokio::sync::mpsc::unbounded_channel();
     tokio::spawn(messages.for_each(move |message| {
         if let Ok(AsyncMessage::Notification(note)) = message {
