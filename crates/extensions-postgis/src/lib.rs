@@ -1,7 +1,7 @@
 //! PostGIS for pglite-oxide: the side module and the installed files, linked by the feature `ext-postgis`.
 //!
-//! It is apart from all others since it is under the GPL, takes most of what a registry allows one crate, and is built on request only (`cargo xtask assets --with postgis`). The published
-//! crate has its sources in `sources`.
+//! It is apart from all others since it is under the GPL, takes most of what a registry allows one crate, and is built on request only (`cargo xtask assets --with postgis`). Where its
+//! sources are is in `SOURCES.md` of the published crate.
 //! No logic is here.
 
 pub use pglite_oxide_assets::{ImageError, Packed};

@@ -297,29 +297,30 @@ impl Space {
         for run in written {
             for offset in run.step_by(page) {
                 let offset = usize::try_from(offset).map_err(|_| Errno::EFAULT)?;
-                let Some(at) = offset.checked_sub(BYTE_0) else {
-                    memory.page(offset).fill(0);
-                    continue;
+                let began = match offset.checked_sub(BYTE_0) {
+                    Some(at) => self.began(u32::try_from(at).map_err(|_| Errno::EFAULT)?)?,
+                    None => Then::Zero,
                 };
-                let at = u32::try_from(at).map_err(|_| Errno::EFAULT)?;
-                let then = match &self.frozen {
-                    Some(frozen) => frozen.then(u64::from(at))?,
-                    None => Then::Image,
-                };
-                match then {
-                    Then::Bytes(then) => memory.page(offset).copy_from_slice(then),
-                    Then::Image if self.image.is_constant(at) => {
-                        memory.reservation.discard(offset, page)?;
-                    }
-                    Then::Image => match self.image.page(at)? {
-                        Some(then) => memory.page(offset).copy_from_slice(then),
-                        None => memory.page(offset).fill(0),
-                    },
+                match began {
+                    Then::Bytes(began) => memory.page(offset).copy_from_slice(began),
                     Then::Zero => memory.page(offset).fill(0),
+                    Then::Image => memory.reservation.discard(offset, page)?,
                 }
             }
         }
         Ok(memory)
+    }
+
+    /// What this space began with at a page; [`Then::Image`] for constants, which only their mapping shows.
+    fn began(&self, at: u32) -> Result<Then<'_>, Errno> {
+        let then = match &self.frozen {
+            Some(frozen) => frozen.then(u64::from(at))?,
+            None => Then::Image,
+        };
+        if !matches!(then, Then::Image) || self.image.is_constant(at) {
+            return Ok(then);
+        }
+        Ok(self.image.page(at)?.map_or(Then::Zero, Then::Bytes))
     }
 
     /// A copy of this space, as far as `private` says; called on the guest's own thread while it is in the kernel.
@@ -447,7 +448,7 @@ impl Drop for Space {
                 memory.reservation.map_zero(at, len).is_ok()
             })
         };
-        if is_whole && without_segments() {
+        if is_whole && self.spares().have_room() && without_segments() {
             self.spares().keep(memory);
         }
     }

@@ -7,7 +7,7 @@
 //! Only where the host tells which pages these are (`PAGEMAP_SCAN`).
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::known::union;
@@ -21,6 +21,8 @@ const BYTES_MAX: usize = 2 << 20;
 /// Most bytes that all of this host process have written.
 const TOTAL_MAX: usize = 16 << 20;
 
+/// False once the host has not told what was written: it never will.
+static TOLD: AtomicBool = AtomicBool::new(true);
 /// Bytes that all have written.
 static TOTAL: AtomicUsize = AtomicUsize::new(0);
 
@@ -53,11 +55,15 @@ impl Drop for Counted {
 }
 
 impl Spares {
+    /// True if a memory would be kept now.
+    pub(crate) fn have_room(&self) -> bool {
+        TOLD.load(Ordering::Relaxed)
+            && TOTAL.load(Ordering::Relaxed) < TOTAL_MAX
+            && self.list().len() < KEPT
+    }
+
     /// Keeps a memory whose process has ended, if there is room.
     pub(crate) fn keep(&self, memory: Memory) {
-        if self.list().len() >= KEPT || TOTAL.load(Ordering::Relaxed) >= TOTAL_MAX {
-            return;
-        }
         if let Some(spare) = Spare::of(memory) {
             let mut list = self.list();
             if list.len() < KEPT {
@@ -110,8 +116,12 @@ impl Spare {
                 beyond.push((cut, to - cut));
             }
         });
+        if !told {
+            TOLD.store(false, Ordering::Relaxed);
+            return None;
+        }
         // What is given back becomes what the mappings say.
-        if !told || memory.is_inherited && !beyond.is_empty() {
+        if memory.is_inherited && !beyond.is_empty() {
             return None;
         }
         for (offset, len) in beyond {
